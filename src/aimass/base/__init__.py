@@ -1,0 +1,1 @@
+"""The ground: errors, settings, digests, progress and the task contract."""
