@@ -1,0 +1,1 @@
+"""7 Compress: export, quantise, check that nothing was lost."""

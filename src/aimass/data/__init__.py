@@ -1,0 +1,1 @@
+"""1 Prepare: folders of recordings to manifests."""

@@ -1,0 +1,63 @@
+"""Which clips train, tune and judge a model."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aimass.base.errors import DataError
+from aimass.data.corpus import Clip
+
+DEV_SHARE = 0.1
+MIN_SPEAKERS = 10  # below this, holding out a speaker costs more training data than it tells
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Three disjoint sets of clips."""
+
+    train: tuple[Clip, ...]
+    dev: tuple[Clip, ...]
+    test: tuple[Clip, ...]
+
+
+def hold_out(clips: Sequence[Clip], share: float = DEV_SHARE) -> tuple[list[Clip], list[Clip]]:
+    """Split clips into ``(kept, held out)``, by speaker where there are enough speakers.
+
+    The choice depends on each speaker's (or clip's) own name alone, so it is stable when
+    data is added.
+    """
+    speakers = {clip.speaker for clip in clips}
+    by_speaker = None not in speakers and len(speakers) >= MIN_SPEAKERS
+
+    def held(clip: Clip) -> bool:
+        key = clip.speaker if by_speaker and clip.speaker else clip.id
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") < share * 2**32
+
+    kept = [clip for clip in clips if not held(clip)]
+    out = [clip for clip in clips if held(clip)]
+    if not kept or not out:  # a handful of clips: take every n-th
+        step = max(2, round(1 / share))
+        out = list(clips[::step])
+        kept = [clip for index, clip in enumerate(clips) if index % step]
+    if not kept:
+        raise DataError(
+            f"only {len(clips)} training clip",
+            expected="at least two, so that one can be held out",
+            fix="Add recordings",
+        )
+    return kept, out
+
+
+def refuse_leaks(splits: Splits) -> None:
+    """Raise `DataError` when a recording is in two of the sets."""
+    named = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    seen: dict[tuple[str, float], str] = {}
+    for name, clips in named.items():
+        for clip in clips:
+            key = (str(clip.path.resolve()), clip.start)
+            if seen.setdefault(key, name) != name:
+                raise DataError(
+                    f"{clip.path} is in both {seen[key]} and {name}",
+                    expected="training, dev and test data without common recordings",
+                    fix="Give other folders, or a split column in metadata.tsv",
+                )

@@ -1,0 +1,1 @@
+"""4 Train: small streaming architectures in torch."""

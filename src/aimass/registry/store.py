@@ -1,0 +1,176 @@
+"""The model registry: names, versions and aliases of bundles, kept by MLflow.
+
+A registry is one SQLite file under ``AIMASS_HOME`` unless ``AIMASS_REGISTRY_URL`` names an MLflow
+server or another database. Bundles themselves stand under ``AIMASS_HOME/bundles``, each in a
+folder named by its digest.
+"""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from aimass.base.errors import UnknownModel
+from aimass.base.files import new_folder
+from aimass.registry.bundle import Bundle
+
+PRODUCTION = "production"
+_DIGEST, _FOLDER = "aimass.digest", "aimass.folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One version of a model.
+
+    Args:
+        aliases: names such as ``production`` that point here now.
+        folder: where its bundle stands.
+        digest: of its ``bundle.toml``; a bundle with another digest must not be served.
+    """
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    folder: Path
+    digest: str
+
+
+class Registry:
+    """Names, versions and aliases.
+
+    Args:
+        home: where bundles and the default database stand.
+        url: MLflow server or database; ``<home>/registry.db`` when None.
+    """
+
+    def __init__(self, home: Path, url: str | None = None) -> None:
+        self._home = home
+        self._database = home / "registry.db"
+        self._url = url
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything can have been published; false costs no database access."""
+        return self._url is not None or self._database.is_file()
+
+    def publish(self, bundle: Bundle, alias: str = PRODUCTION) -> Published:
+        """Keep a bundle as the next version of its name and point `alias` at it.
+
+        Publishing the bundle that the alias already points at changes nothing.
+        """
+        name = bundle.manifest.name
+        self._home.mkdir(parents=True, exist_ok=True)
+        current = self.resolve(name, alias) if self.exists else None
+        if current is not None and current.digest == bundle.digest:
+            return current
+        self._keep(bundle)
+        self._create(name)
+        version = self._client.create_model_version(
+            name,
+            source=self._folder(bundle.digest).as_uri(),
+            tags={_DIGEST: bundle.digest, _FOLDER: bundle.digest},
+        )
+        self.point(name, alias, int(version.version))
+        published = self.resolve(name, alias)
+        assert published is not None
+        return published
+
+    def point(self, name: str, alias: str, version: int) -> None:
+        """Let an alias point at a version; new requests use it at once."""
+        self._client.set_registered_model_alias(name, alias, str(version))
+
+    def resolve(self, name: str, reference: str | None = None) -> Published | None:
+        """The version that a name means, or None where the registry does not know the name.
+
+        Args:
+            reference: an alias or a version number; ``production``, else the newest, when None.
+
+        Raises:
+            UnknownModel: a known name, but no such alias or version.
+        """
+        versions = self.versions(name)
+        if not versions:
+            return None
+        for version in versions:
+            if reference in (str(version.version), *version.aliases):
+                return version
+        if reference is not None:
+            if reference == PRODUCTION:
+                return None
+            known = sorted({a for v in versions for a in v.aliases})
+            raise UnknownModel(
+                f"model '{name}' has no alias or version '{reference}'",
+                expected=f"one of {', '.join([*known, *(str(v.version) for v in versions)])}",
+                fix=f"See: aimass models show {name}",
+                param="model",
+            )
+        promoted = [v for v in versions if PRODUCTION in v.aliases]
+        return (promoted or versions)[0]
+
+    def versions(self, name: str) -> list[Published]:
+        """All versions of a name, the newest first."""
+        if not self.exists:
+            return []
+        model = self._model(name)
+        if model is None:
+            return []
+        aliases: dict[int, list[str]] = {}
+        for alias, version in model.aliases.items():
+            aliases.setdefault(int(version), []).append(alias)
+        found = self._client.search_model_versions(f"name = '{name}'", max_results=1000)
+        return sorted(
+            (
+                Published(
+                    name,
+                    int(v.version),
+                    tuple(sorted(aliases.get(int(v.version), []))),
+                    self._folder(v.tags[_FOLDER]),
+                    v.tags[_DIGEST],
+                )
+                for v in found
+                if _DIGEST in v.tags
+            ),
+            key=lambda v: -v.version,
+        )
+
+    def names(self) -> list[str]:
+        """Every registered name."""
+        if not self.exists:
+            return []
+        return sorted(m.name for m in self._client.search_registered_models(max_results=1000))
+
+    def _keep(self, bundle: Bundle) -> None:
+        target = self._folder(bundle.digest)
+        if not target.is_dir():
+            with new_folder(target) as fresh:
+                shutil.copytree(bundle.folder, fresh, dirs_exist_ok=True)
+
+    def _folder(self, digest: str) -> Path:
+        return self._home.resolve() / "bundles" / digest[:16]
+
+    def _create(self, name: str) -> None:
+        if self._model(name) is None:
+            self._client.create_registered_model(name)
+
+    def _model(self, name: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    @cached_property
+    def _client(self) -> Any:
+        # Imported late: it takes a second, and most commands never ask the registry.
+        from mlflow import MlflowClient
+
+        # Its first use reports every table that it creates.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        url = self._url or f"sqlite:///{self._database.resolve()}"
+        return MlflowClient(tracking_uri=url, registry_uri=url)

@@ -1,0 +1,1 @@
+"""4 Train: batches, the loop, checkpoints."""
