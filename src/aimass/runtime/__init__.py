@@ -1,0 +1,1 @@
+"""Running models: engines, streams and the adapters of pretrained recognisers."""

@@ -1,0 +1,1 @@
+"""Words: normalisation for scoring, and the formats in which transcripts are handed out."""
