@@ -56,3 +56,9 @@ def test_running_side_imports_without_torch(
     source: Source, root: Path, folder: str, tmp_path: Path
 ) -> None:
     assert blocked_import_faults(source, root, folder, tmp_path) == []
+
+
+def test_layers_are_those_that_contributors_are_told() -> None:
+    told = (ROOT.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = [" · ".join(line) for line in layers.LINES if line != ("__main__",)]
+    assert "```\n" + "\n".join(lines) + "\n```" in told
