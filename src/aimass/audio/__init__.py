@@ -1,0 +1,1 @@
+"""What sound is: decode any container, resample, find speech, cut at pauses."""
