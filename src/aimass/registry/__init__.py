@@ -1,0 +1,1 @@
+"""Models at rest: bundles, the registry of versions, and pretrained models."""
