@@ -10,9 +10,9 @@ def masked(
     *,
     fill: npt.NDArray[np.float32],
     times: int = 2,
-    max_frames: int = 10,
+    max_frames: int = 6,
     bands: int = 2,
-    max_bins: int = 6,
+    max_bins: int = 5,
 ) -> npt.NDArray[np.float32]:
     """SpecAugment time and frequency masks (Park et al. 2019), drawn for each utterance.
 

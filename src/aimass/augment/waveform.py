@@ -32,9 +32,7 @@ def joined(
     return np.concatenate(parts)
 
 
-def with_gain(
-    samples: Samples, rng: np.random.Generator, low_db: float, high_db: float
-) -> Samples:
+def with_gain(samples: Samples, rng: np.random.Generator, low_db: float, high_db: float) -> Samples:
     """Louder or softer by a drawn number of decibels, clipped as a converter would."""
     gain = 10 ** (rng.uniform(low_db, high_db) / 20)
     return np.clip(samples * np.float32(gain), -1, 1)

@@ -24,7 +24,8 @@
     ├── DownloadError                  6   502   a pretrained model that could not be fetched
     ├── TrainingError                  7   500   training that cannot go on
     ├── ServiceError                   8   500   the service itself
-    │   └── Busy                       8   429   every queue place is taken; try again later
+    │   ├── Busy                       8   429   every queue place is taken; try again later
+    │   └── TimedOut                   8   504   took longer than the settings allow
     └── Cancelled                    130   499   the caller went away
 
 Each error says what was found, what was expected and what to do next. ``exit_code`` and
@@ -208,6 +209,12 @@ class Busy(ServiceError):
     def __init__(self, found: str, *, expected: str, fix: str, retry_after: int = 1) -> None:
         super().__init__(found, expected=expected, fix=fix)
         self.retry_after = retry_after
+
+
+class TimedOut(ServiceError):
+    """Took longer than the settings allow."""
+
+    status = 504
 
 
 class Cancelled(AimassError):

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
         None, gt=0, description="Recognitions at once; by default from the number of cores."
     )
     max_waiting: int = Field(64, gt=0, description="Requests that may wait before 429.")
+    upload_timeout_s: float = Field(
+        600, gt=0, description="Longest time that sending one file may take, seconds."
+    )
     request_timeout_s: float = Field(
         4 * 3600, gt=0, description="Longest time that one request may take, seconds."
     )

@@ -38,6 +38,8 @@ class GreedyDecoder:
 
     def accept(self, log_probs: npt.NDArray[np.float32]) -> None:
         """Take the next posteriors, shape ``(frames, outputs)``."""
+        if not len(log_probs):
+            return
         best = log_probs.argmax(axis=1)
         before = np.concatenate([[self._previous], best])
         for row in np.flatnonzero(best != self._tokens.blank):

@@ -52,7 +52,7 @@ class CausalBlock(nn.Module):
         self.dropout = nn.Dropout(spec.dropout)
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """``x (batch, frames, channels)`` and ``past (batch, channels, kernel - 1)`` to the same."""
+        """Map ``x (batch, frames, channels)`` and ``past (batch, channels, kernel - 1)``."""
         seen = torch.cat([past, x.transpose(1, 2)], dim=2)
         y = self.norm(self.depthwise(seen).transpose(1, 2))
         y = self.contract(nn.functional.silu(self.expand(y)))

@@ -59,7 +59,7 @@ class AugmentSpec:
     most_joined: int = 3
     pause: tuple[float, float] = (0.02, 0.3)
     gain_db: tuple[float, float] = (-20.0, 6.0)
-    noise_db: tuple[float, float] = (3.0, 40.0)
+    noise_db: tuple[float, float] = (5.0, 40.0)
     noise_share: float = 0.7
     mask_times: int = 2
     mask_bands: int = 2
@@ -150,9 +150,7 @@ class TrainingSet:
         batch = collate(frames, [self._tokens(group) for group in groups], self._stack)
         a = self._augment
         fill = batch.features.mean(axis=(0, 1))
-        features = masked(
-            batch.features, rng, fill=fill, times=a.mask_times, bands=a.mask_bands
-        )
+        features = masked(batch.features, rng, fill=fill, times=a.mask_times, bands=a.mask_bands)
         return Batch(features, batch.lengths, batch.tokens, batch.token_lengths)
 
     def _waveform(self, group: tuple[int, ...], rng: np.random.Generator) -> Samples:

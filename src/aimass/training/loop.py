@@ -36,7 +36,7 @@ class TrainSpec:
             is the model that is kept.
     """
 
-    epochs: int = 60
+    epochs: int = 80
     batch_size: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 0.05

@@ -1,0 +1,326 @@
+"""`aimass`: one command for each step from recordings to words.
+
+Exit codes: 0 done; 1 a fault in aimass; 2 wrong usage; 3 audio; 4 scenario or data; 5 model;
+6 something missing or not fetched; 7 training; 8 service; 130 interrupted.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from aimass.base.contract import RecognizeOptions, Transcript
+from aimass.base.errors import AimassError, RequestError
+from aimass.base.settings import settings
+from aimass.cli.progress import shown
+
+app = typer.Typer(
+    help="Your own speech service: from recordings to words.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+models = typer.Typer(help="Models: registered, shipped and pretrained.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+FORMATS = ("text", "json", "verbose_json", "srt", "vtt")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="A model's name, name@alias or name@version.")
+]
+
+
+def run() -> None:
+    """Run the command line and end the process with a documented exit code."""
+    try:
+        app(standalone_mode=False)
+    except AimassError as error:
+        Console(stderr=True).print(f"[bold red]{error.code}[/]: ", end="")
+        Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+        sys.exit(0)
+
+
+@app.command()
+def build(
+    scenario: Annotated[Path, typer.Argument(help="The scenario file (YAML).")],
+    as_json: Json = False,
+) -> None:
+    """Build a scenario's model from raw recordings and publish it; resumes where it stopped."""
+    from importlib.util import find_spec
+
+    from aimass.base.errors import MissingExtra
+
+    if find_spec("torch") is None or find_spec("lhotse") is None:
+        raise MissingExtra(
+            "the parts that train models are not installed",
+            expected="torch and lhotse",
+            fix="Type: pip install 'aimass[train]'",
+        )
+    from aimass.lifecycle.build import build as build_scenario
+
+    with shown() as progress:
+        built = build_scenario(scenario, progress=progress)
+    card = built.scorecard
+    if as_json:
+        _print_json(
+            {
+                "model": built.published.name,
+                "version": built.published.version,
+                "folder": str(built.published.folder),
+                "digest": built.bundle.digest,
+                "reused": list(built.reused),
+                "scorecard": card,
+            }
+        )
+        return
+    low, high = card["interval"]
+    console = Console(soft_wrap=True)
+    console.print(
+        f"{built.published.name} version {built.published.version} is published: "
+        f"{card['metric']} {card['error_rate']:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+        f"on {card['utterances']} test utterances, "
+        f"{built.bundle.manifest.parameters:,} parameters, "
+        f"{built.bundle.manifest.graph.precision}"
+    )
+    console.print(f"Try: aimass transcribe FILE --model {built.published.name}")
+
+
+@app.command()
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(help="Recordings of any common format.")],
+    model: ModelName = None,
+    output: Annotated[
+        str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")
+    ] = "text",
+    language: Annotated[str | None, typer.Option(help="ISO 639-1 code, such as en.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text that precedes the speech.")] = None,
+    words: Annotated[bool, typer.Option("--words", help="Give the time of each word.")] = False,
+    split: Annotated[
+        bool, typer.Option("--split-channels", help="One transcript for each channel.")
+    ] = False,
+) -> None:
+    """Write what recordings say."""
+    from aimass.audio.decode import probe
+    from aimass.runtime.load import load
+    from aimass.runtime.transcribe import transcribe as transcribe_file
+
+    if output not in FORMATS:
+        raise RequestError(
+            f"format '{output}'",
+            expected=f"one of {', '.join(FORMATS)}",
+            fix="Correct --format",
+            param="format",
+        )
+    options = RecognizeOptions(language=language, prompt=prompt, word_times=words)
+    engine = load(model)
+    failed: AimassError | None = None
+    for file in files:
+        try:
+            channels = range(probe(file).channels) if split else [None]
+            for channel in channels:
+                with shown() as progress:
+                    found = transcribe_file(
+                        file, engine, options, channel=channel, progress=progress
+                    )
+                _print_transcript(found, output, file if len(files) > 1 else None, words)
+        except AimassError as error:
+            if len(files) == 1:
+                raise
+            typer.echo(f"{file}: {error}", err=True)  # the other files are still worth doing
+            failed = error
+    if failed is not None:
+        sys.exit(failed.exit_code)
+
+
+@app.command("eval")
+def evaluate(
+    data: Annotated[Path, typer.Option(help="A folder with metadata.tsv, or a Lhotse manifest.")],
+    model: ModelName = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, dev or test; test where the data has splits.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="wer, cer or classification_error; else the model's own.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on labelled recordings: errors with their interval, time, memory."""
+    from aimass.runtime.evaluate import evaluate as evaluate_model
+
+    with shown() as progress:
+        card = evaluate_model(
+            model or settings().default_model,
+            data,
+            split=split,
+            metric=metric,  # type: ignore[arg-type]  # evaluate checks it
+            progress=progress,
+        ).to_dict()
+    if as_json:
+        _print_json(card)
+        return
+    low, high = card["interval"]
+    console = Console(soft_wrap=True)
+    console.print(
+        f"{card['metric']} {card['error_rate']:.2%} (95 % interval {low:.2%} to {high:.2%}), "
+        f"{card['utterances']} utterances, {card['speakers']} speakers, "
+        f"real-time factor {card['rtf']:.3f}, peak memory {card['peak_memory_mb']:.0f} MB"
+    )
+    table = Table("speaker", "utterances", "error rate")
+    for row in card["per_speaker"]:
+        table.add_row(row["speaker"], str(row["utterances"]), f"{row['error_rate']:.2%}")
+    if card["per_speaker"]:
+        console.print(table)
+    for row in card["worst"][:5]:
+        console.print(f"{row['utterance_id']}: {row['reference']} -> {row['hypothesis']}")
+
+
+@models.command("list")
+def list_models(as_json: Json = False) -> None:
+    """Every model that can be used now, and what can be pulled."""
+    from aimass.registry import pretrained
+    from aimass.runtime.load import models as found_models
+
+    found = found_models()
+    rows = [
+        {
+            "model": model.reference,
+            "kind": model.kind,
+            "source": model.source,
+            "aliases": list(model.aliases),
+        }
+        for model in found
+    ]
+    there = {model.name for model in found}
+    rows += [
+        {"model": name, "kind": entry.kind, "source": "can be pulled", "aliases": []}
+        for name, entry in pretrained.catalogue().items()
+        if name not in there
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("model", "kind", "source", "aliases")
+    for row in rows:
+        table.add_row(row["model"], row["kind"], row["source"], ", ".join(row["aliases"]))
+    Console().print(table)
+
+
+@models.command()
+def show(name: Annotated[str, typer.Argument(help="A model's name.")]) -> None:
+    """What a model is, as JSON: scores, lineage, licences, files."""
+    from aimass.registry import bundle, pretrained
+    from aimass.runtime.load import resolve
+
+    model = resolve(name)
+    about: dict[str, Any] = {
+        "model": model.reference,
+        "kind": model.kind,
+        "source": model.source,
+        "aliases": list(model.aliases),
+        "folder": str(model.folder),
+    }
+    if model.kind == "bundle":
+        loaded = bundle.load(model.folder)
+        about |= {"digest": loaded.digest, **loaded.manifest.model_dump(mode="json")}
+    else:
+        about |= asdict(pretrained.verify(model.folder)) | {"folder": str(model.folder)}
+    _print_json(about)
+
+
+@models.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="A name of the catalogue, or a new name.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A local folder or archive instead.")
+    ] = None,
+) -> None:
+    """Fetch a pretrained model, check its digests and keep it under AIMASS_HOME."""
+    from aimass.registry import pretrained
+
+    with shown() as progress:
+        folder = pretrained.pull(name, home=settings().home, source=source, progress=progress)
+    Console(soft_wrap=True).print(f"{name} is ready in {folder}")
+
+
+@models.command()
+def verify(name: Annotated[str, typer.Argument(help="A model's name.")]) -> None:
+    """Check every digest of a model, and that it reproduces its golden output."""
+    from aimass.registry import pretrained
+    from aimass.runtime.load import open_model, resolve
+
+    model = resolve(name)
+    if model.kind != "bundle":
+        pretrained.verify(model.folder)
+    open_model(model).close()
+    Console().print(f"{model.reference} is whole")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
+    preload: Annotated[
+        list[str] | None, typer.Option(help="Load this model before answering; repeatable.")
+    ] = None,
+) -> None:
+    """Serve every model over HTTP until interrupted."""
+    from aimass.serving.server import run as run_server
+
+    run_server(settings(), host=host, port=port, preload=tuple(preload or ()))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What is installed, what is missing, and what to type."""
+    from aimass.cli.doctor import examine
+
+    findings = examine(settings())
+    if as_json:
+        _print_json([finding.to_dict() for finding in findings])
+    else:
+        table = Table("", "what", "found", "to do")
+        for finding in findings:
+            mark = "[green]ok[/]" if finding.ok else "[yellow]--[/]"
+            table.add_row(mark, finding.what, finding.found, finding.fix)
+        Console().print(table)
+    if any(finding.needed and not finding.ok for finding in findings):
+        sys.exit(6)
+
+
+def _print_transcript(found: Transcript, output: str, file: Path | None, words: bool) -> None:
+    from aimass.text import formats
+
+    if output in ("json", "verbose_json"):
+        content = (
+            formats.to_json(found)
+            if output == "json"
+            else formats.to_verbose_json(found, ("segment", "word") if words else ("segment",))
+        )
+        about: dict[str, Any] = {} if file is None else {"file": str(file)}
+        if found.channel is not None:
+            about["channel"] = found.channel
+        _print_json(about | content)
+        return
+    write = {"text": formats.to_text, "srt": formats.to_srt, "vtt": formats.to_vtt}[output]
+    label = "" if file is None else f"{file}: "
+    if found.channel is not None:
+        label += f"channel {found.channel}: "
+    typer.echo((label if output == "text" else "") + write(found).rstrip("\n"))
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,1 @@
+"""Every stage on one page: `aimass build scenario.yaml`."""

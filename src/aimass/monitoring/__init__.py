@@ -1,0 +1,1 @@
+"""11 Watch: metrics of a running service."""

@@ -1,0 +1,193 @@
+"""Fair shares of the machine: short work is never stuck behind long work.
+
+Work comes as iterators whose steps take about as long as one stretch of audio. A worker runs one
+step of the job that has had the fewest steps so far (least attained service, Nuyens and Wierman
+2008), so a new job starts before a long one goes on. Jobs past their first step leave one worker
+free, so a new one need not even wait for a step to end.
+"""
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aimass.base.errors import Busy
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(order=True, slots=True)
+class _Job:
+    steps_done: int
+    number: int
+    steps: Iterator[Any] = field(compare=False)
+    deliver: Callable[[Any], None] = field(compare=False)
+    ended: Callable[[BaseException | None], None] = field(compare=False)
+    cancelled: bool = field(default=False, compare=False)
+
+
+class Ticket:
+    """A place in the scheduler; give it back with `release`, whatever happens."""
+
+    def __init__(self, scheduler: "Scheduler") -> None:
+        self._scheduler = scheduler
+        self._job: _Job | None = None
+        self._released = False
+
+    def run(
+        self,
+        steps: Iterator[Any],
+        deliver: Callable[[Any], None],
+        ended: Callable[[BaseException | None], None],
+    ) -> None:
+        """Run an iterator on the workers, one step at a time.
+
+        Args:
+            steps: closed in a worker when it ends or is cancelled.
+            deliver: called in a worker with each value.
+            ended: called in a worker once, with the exception that ended it or None.
+        """
+        self._job = self._scheduler._enter(steps, deliver, ended)
+
+    def release(self) -> None:
+        """Give the place back; a job that has not ended stops after its current step."""
+        if not self._released:
+            self._released = True
+            self._scheduler._leave(self._job)
+
+
+class Scheduler:
+    """Worker threads and the jobs that wait for them.
+
+    Args:
+        workers: steps that run at once; at least 2 keep one free for new jobs.
+        max_waiting: jobs beyond the running ones; more are refused with `Busy`.
+    """
+
+    def __init__(self, workers: int, max_waiting: int) -> None:
+        self.workers = workers
+        self.places = workers + max_waiting
+        self._taken = 0
+        self._waiting: list[_Job] = []
+        self._long_running = 0
+        self._numbers = itertools.count()
+        self._step_seconds = 1.0
+        self._changed = threading.Condition()
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"recognise-{i}", daemon=True)
+            for i in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def taken(self) -> int:
+        """Places that are in use."""
+        return self._taken
+
+    def admit(self) -> Ticket:
+        """Take a place, before the work is even received.
+
+        Raises:
+            Busy: every place is taken; says when to try again.
+        """
+        with self._changed:
+            if self._taken >= self.places:
+                wait = self._taken * self._step_seconds / self.workers
+                raise Busy(
+                    f"{self._taken} requests are under way",
+                    expected=f"at most {self.places}",
+                    fix="Try again after the time in Retry-After",
+                    retry_after=max(1, min(60, round(wait))),
+                )
+            self._taken += 1
+        return Ticket(self)
+
+    def close(self) -> None:
+        """End the workers after their current steps."""
+        with self._changed:
+            self._closing = True
+            for job in self._waiting:
+                job.cancelled = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _enter(
+        self,
+        steps: Iterator[Any],
+        deliver: Callable[[Any], None],
+        ended: Callable[[BaseException | None], None],
+    ) -> _Job:
+        with self._changed:
+            job = _Job(0, next(self._numbers), steps, deliver, ended, self._closing)
+            heapq.heappush(self._waiting, job)
+            self._changed.notify()
+        return job
+
+    def _leave(self, job: _Job | None) -> None:
+        with self._changed:
+            self._taken -= 1
+            if job is not None:
+                job.cancelled = True
+                self._changed.notify()  # a waiting job that is cancelled is closed at once
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            is_long = job.steps_done > 0
+            again = self._step(job)
+            with self._changed:
+                self._long_running -= is_long
+                if again:
+                    job.steps_done += 1
+                    heapq.heappush(self._waiting, job)
+                self._changed.notify()
+
+    def _next(self) -> _Job | None:
+        """The job to go on with; None when the scheduler closes."""
+        with self._changed:
+            while True:
+                for index, job in enumerate(self._waiting):
+                    if job.cancelled:
+                        self._waiting[index] = self._waiting[-1]
+                        self._waiting.pop()
+                        heapq.heapify(self._waiting)
+                        self._long_running += job.steps_done > 0
+                        return job
+                if self._waiting and (self._waiting[0].steps_done == 0 or self._room_for_long()):
+                    job = heapq.heappop(self._waiting)
+                    self._long_running += job.steps_done > 0
+                    return job
+                if self._closing:
+                    return None
+                self._changed.wait()
+
+    def _room_for_long(self) -> bool:
+        return self._long_running < max(1, self.workers - 1)
+
+    def _step(self, job: _Job) -> bool:
+        """Run one step; true when the job has more."""
+        failure: BaseException | None = None
+        if not job.cancelled:
+            started = time.perf_counter()
+            try:
+                job.deliver(next(job.steps))
+                self._step_seconds += 0.1 * (time.perf_counter() - started - self._step_seconds)
+                return True
+            except StopIteration:
+                pass
+            except BaseException as error:  # belongs to the job's owner, not to the worker
+                failure = error
+        try:
+            close = getattr(job.steps, "close", None)
+            if close is not None:
+                close()
+            job.ended(failure)
+        except Exception:  # a worker must outlive whatever a job does while it ends
+            log.exception("a job failed while it ended")
+        return False

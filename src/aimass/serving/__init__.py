@@ -1,0 +1,1 @@
+"""10 Serve: HTTP under the protocols that clients already speak."""
