@@ -157,9 +157,12 @@ def _checked(reader: Reader, file: Opened, limits: Limits) -> Iterator[Frames]:
     for frames in reader.frames():
         count += frames.shape[1]
         _check_length(count / info.rate, file.size, limits, "decodes to")
-        low, high = min(low, float(frames.min())), max(high, float(frames.max()))
-        if not (low >= -_LOUDEST and high <= _LOUDEST):  # NaN compares false, too
+        least, most = float(frames.min()), float(frames.max())
+        # Before they join the others: min() and max() of Python drop a NaN, but here it
+        # compares false.
+        if not (least >= -_LOUDEST and most <= _LOUDEST):
             raise _invalid(file.name, frames)
+        low, high = min(low, least), max(high, most)
         yield frames
     if count == 0:
         raise _empty(file.name)
