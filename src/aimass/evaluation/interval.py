@@ -35,11 +35,11 @@ def error_interval(
         speakers: who spoke each utterance; None where unknown makes utterances the unit.
 
     Returns:
-        ``(low, high)``; ``(0, 1)`` when there is no reference token at all.
+        ``(low, high)``; low is 0 and high at least 1 when there is no reference token at all.
     """
     wrong, total = np.asarray(errors, float), np.asarray(lengths, float)
     if total.sum() == 0:
-        return 0.0, 1.0
+        return 0.0, max(1.0, float(wrong.sum()))
     if wrong.sum() == 0:
         return 0.0, zero_errors_bound(int(total.sum()))
     if None not in speakers and len(set(speakers)) >= 2:
