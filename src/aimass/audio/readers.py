@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import av
 import numpy as np
@@ -71,13 +71,32 @@ def _damaged(source: Opened, claims: Claims, error: Exception) -> AudioError:
     )
 
 
+class _Quiet:
+    """A file for libsndfile, which seeks before the start when a damaged header says so.
+
+    An exception within its callback could not be caught: it would be printed.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.tell, self._seek = file.tell, file.seek
+        self.read, self.readinto = file.read, getattr(file, "readinto", None)
+        if self.readinto is None:
+            del self.readinto  # soundfile then reads
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go there, or stay where that is nowhere."""
+        with suppress(OSError, ValueError, OverflowError):
+            self._seek(offset, whence)
+        return self.tell()
+
+
 class SndfileReader:
     """libsndfile: WAV and its kin, FLAC, MP3, Ogg Vorbis and Opus."""
 
     def __init__(self, source: Opened, container: str, claims: Claims) -> None:
         self._source, self._claims = source, claims
         self.whole = claims.end is not None
-        self._file: Any = soundfile.SoundFile(source.file)
+        self._file: Any = soundfile.SoundFile(_Quiet(source.file))
         # soundfile seeks after every read of a seekable file, which restarts lossy decoders.
         self._file.seekable = lambda: False
         count = self._file.frames
