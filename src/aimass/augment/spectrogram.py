@@ -35,5 +35,5 @@ def _stripes(
     width = rng.integers(0, widest + 1, (size, count, 1))
     start = rng.integers(0, max(1, length), (size, count, 1))
     position = np.arange(length)
-    covered: npt.NDArray[np.bool_] = (position >= start) & (position < start + width)
-    return covered.any(axis=1)
+    covered = (position >= start) & (position < start + width)
+    return np.asarray(covered.any(axis=1))

@@ -35,7 +35,7 @@ def joined(
 def with_gain(samples: Samples, rng: np.random.Generator, low_db: float, high_db: float) -> Samples:
     """Louder or softer by a drawn number of decibels, clipped as a converter would."""
     gain = 10 ** (rng.uniform(low_db, high_db) / 20)
-    return np.clip(samples * np.float32(gain), -1, 1)
+    return np.asarray(np.clip(samples * np.float32(gain), -1, 1))
 
 
 def with_noise(
@@ -52,4 +52,4 @@ def with_noise(
     noise = np.fft.irfft(spectrum, len(samples)).astype(np.float32)
     wanted = power / 10 ** (rng.uniform(low_db, high_db) / 10)
     noise *= np.sqrt(wanted / (float(np.mean(np.square(noise))) + 1e-20))
-    return np.clip(samples + noise, -1, 1)
+    return np.asarray(np.clip(samples + noise, -1, 1))

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
         None, gt=0, description="Recognitions at once; by default from the number of cores."
     )
     max_waiting: int = Field(64, gt=0, description="Requests that may wait before 429.")
+    max_models: int = Field(8, gt=0, description="Models that stay loaded at once.")
     upload_timeout_s: float = Field(
         600, gt=0, description="Longest time that sending one file may take, seconds."
     )

@@ -103,9 +103,7 @@ def build(
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Recordings of any common format.")],
     model: ModelName = None,
-    output: Annotated[
-        str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")
-    ] = "text",
+    output: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "text",
     language: Annotated[str | None, typer.Option(help="ISO 639-1 code, such as en.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Text that precedes the speech.")] = None,
     words: Annotated[bool, typer.Option("--words", help="Give the time of each word.")] = False,
@@ -195,7 +193,7 @@ def list_models(as_json: Json = False) -> None:
     from aimass.runtime.load import models as found_models
 
     found = found_models()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "model": model.reference,
             "kind": model.kind,

@@ -122,7 +122,7 @@ def _check_parity(path: Path, model: CausalConv) -> None:
         np.zeros(2, np.int64),
     ]
     found = []
-    for chunk in sound.split(WINDOW, dim=1):
+    for chunk in torch.split(sound, WINDOW, dim=1):
         given = [chunk.transpose(1, 2).numpy(), np.full(2, WINDOW, np.int64), *state]
         log_probs, _, *state = session.run(None, dict(zip(INPUTS, given, strict=True)))
         found.append(log_probs)

@@ -21,7 +21,7 @@ import onnxruntime
 import torch
 from safetensors.torch import load_file, save_file
 
-import aimass
+from aimass import __version__
 from aimass.audio.decode import load as load_audio
 from aimass.audio.decode import probe
 from aimass.base.contract import Progress, no_progress
@@ -229,7 +229,7 @@ def _pack(
             "tail": TAIL,
         },
         "lineage": {
-            "aimass": aimass.__version__,
+            "aimass": __version__,
             "torch": torch.__version__,
             "python": ".".join(map(str, sys.version_info[:2])),
             "prepared": prepared.name,

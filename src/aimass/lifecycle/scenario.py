@@ -62,6 +62,7 @@ class Scenario(_Strict):
     quality: str | None = None
 
 
+_SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "training": Training}
 _NOT_YET = ("members", "grammar", "hotwords", "start_from", "quality")
 
 
@@ -164,5 +165,5 @@ def _keys(parents: list[str]) -> list[str]:
     """The keys that may stand under `parents`."""
     model: type[BaseModel] = Scenario
     for parent in parents:
-        model = {"data": Data, "training": Training}[parent]
+        model = _SECTIONS[parent]
     return list(model.model_fields)

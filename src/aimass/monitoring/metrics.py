@@ -32,7 +32,10 @@ class Metrics:
             "aimass_audio_seconds", "Audio recognised.", ["model"], registry=self._registry
         )
         self.compute = Counter(
-            "aimass_recognise_seconds", "Time spent recognising.", ["model"], registry=self._registry
+            "aimass_recognise_seconds",
+            "Time spent recognising.",
+            ["model"],
+            registry=self._registry,
         )
         self.errors = Counter(
             "aimass_errors", "Errors by their code.", ["code"], registry=self._registry

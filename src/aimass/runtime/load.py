@@ -8,6 +8,8 @@ version of a registered model.
 import os
 import re
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -24,7 +26,12 @@ from aimass.registry.store import Registry
 from aimass.runtime.ctc import CtcEngine
 
 ENGINES = "aimass.engines"
+FRESH_SECONDS = 1.0
+MAX_REMEMBERED = 1000
 _NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([A-Za-z0-9][A-Za-z0-9._-]{0,63}))?")
+
+
+_Key = tuple[Path, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +75,16 @@ def shipped() -> dict[str, Path]:
     return {p.name: p for p in sorted(folder.iterdir()) if (p / bundles.MANIFEST).is_file()}
 
 
-def resolve(reference: str, config: Settings | None = None) -> Model:
+def resolve(
+    reference: str, config: Settings | None = None, registry: Registry | None = None
+) -> Model:
     """What a name means now.
 
     Raises:
         UnknownModel: no such name, alias or version.
     """
     config = config or settings()
+    registry = registry or Registry(config.home, config.registry_url)
     match = _NAME.fullmatch(reference)
     if match is None:
         raise UnknownModel(
@@ -84,7 +94,7 @@ def resolve(reference: str, config: Settings | None = None) -> Model:
             param="model",
         )
     name, version = match.groups()
-    published = Registry(config.home, config.registry_url).resolve(name, version)
+    published = registry.resolve(name, version)
     if published is not None:
         return Model(
             name,
@@ -183,6 +193,10 @@ def load(name: str | None = None) -> Engine:
 class Engines:
     """Engines that are loaded once and shared; thread-safe.
 
+    What a name means is asked anew every second, so that an alias that moves takes effect
+    without a restart and without a database query in every request. At most
+    ``config.max_models`` stay loaded; the one unused for longest goes first.
+
     Args:
         config: the settings of the process.
         opened: called with the model each time one was loaded.
@@ -190,26 +204,53 @@ class Engines:
 
     def __init__(self, config: Settings, opened: Callable[[Model], None] | None = None) -> None:
         self._config = config
+        self._registry = Registry(config.home, config.registry_url)
         self._parallelism = Parallelism.of_machine(config.workers)
         self._opened = opened
-        self._engines: dict[tuple[Path, str | None], Engine] = {}
-        self._loading: dict[tuple[Path, str | None], threading.Lock] = {}
+        self._meaning: dict[str, tuple[float, Model]] = {}
+        self._engines: OrderedDict[_Key, Engine] = OrderedDict()
+        self._loading: dict[_Key, threading.Lock] = {}
         self._lock = threading.Lock()
+
+    def ready(self, reference: str) -> Engine | None:
+        """The engine of a name, if that takes no time to find out."""
+        with self._lock:
+            asked, model = self._meaning.get(reference, (0.0, None))
+            if model is None or time.monotonic() - asked > FRESH_SECONDS:
+                return None
+            return self._loaded((model.folder, model.digest))
 
     def get(self, reference: str) -> Engine:
         """The engine that a name means now, loaded at its first use."""
-        model = resolve(reference, self._config)
+        model = resolve(reference, self._config, self._registry)
         key = (model.folder, model.digest)
         with self._lock:
-            if key in self._engines:
-                return self._engines[key]
+            self._remember(reference, model)
+            if engine := self._loaded(key):
+                return engine
             loading = self._loading.setdefault(key, threading.Lock())
         with loading:  # only callers of the same model wait for it
-            if key not in self._engines:
-                engine = self._open(model)
-                with self._lock:
-                    self._engines[key] = engine
-            return self._engines[key]
+            with self._lock:
+                if engine := self._loaded(key):
+                    return engine
+            engine = self._open(model)
+            with self._lock:
+                self._engines[key] = engine
+                self._loading.pop(key, None)
+                while len(self._engines) > self._config.max_models:
+                    self._engines.popitem(last=False)  # requests that still use it keep it alive
+            return engine
+
+    def _remember(self, reference: str, model: Model) -> None:
+        if len(self._meaning) >= MAX_REMEMBERED:
+            self._meaning.clear()
+        self._meaning[reference] = (time.monotonic(), model)
+
+    def _loaded(self, key: "_Key") -> Engine | None:
+        engine = self._engines.get(key)
+        if engine is not None:
+            self._engines.move_to_end(key)
+        return engine
 
     def _open(self, model: Model) -> Engine:
         try:

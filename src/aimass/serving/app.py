@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,38 +13,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aimass import __version__
-from aimass.base.contract import Engine
 from aimass.base.errors import AimassError, AudioTooLarge, Busy
 from aimass.base.settings import Settings
-from aimass.monitoring.metrics import Metrics
-from aimass.runtime.load import Engines, Parallelism, models, resolve
-from aimass.runtime.scheduler import Scheduler
+from aimass.runtime.load import models, resolve
+from aimass.serving.service import Service
+from aimass.serving.transcriptions import router
 
 log = logging.getLogger(__name__)
 
 FORM_OVERHEAD = 1 << 20  # bytes of a multipart body beside the file
 
 
-@dataclass(slots=True)
-class Service:
-    """What every request shares."""
-
-    config: Settings
-    scheduler: Scheduler
-    engines: Engines
-    metrics: Metrics
-    loading: list[str] = field(default_factory=list)
-
-    async def engine(self, reference: str) -> Engine:
-        """The engine of a model's name, loaded off the event loop."""
-        return await asyncio.to_thread(self.engines.get, reference)
-
-
 def create_app(config: Settings) -> FastAPI:
     """The application; its workers start and end with its lifespan."""
-    from aimass.serving.transcriptions import router
-
-    service = _service(config)
+    service = Service.start(config)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,13 +44,6 @@ def create_app(config: Settings) -> FastAPI:
     _add_models(app, service)
     _add_health(app, service)
     return app
-
-
-def _service(config: Settings) -> Service:
-    scheduler = Scheduler(Parallelism.of_machine(config.workers).workers, config.max_waiting)
-    metrics = Metrics(lambda: scheduler.taken)
-    engines = Engines(config, lambda model: metrics.loads.labels(model.name).inc())
-    return Service(config, scheduler, engines, metrics)
 
 
 def _add_models(app: FastAPI, service: Service) -> None:

@@ -9,7 +9,8 @@ import uvicorn
 
 from aimass.base.errors import AimassError, ServiceError
 from aimass.base.settings import Settings
-from aimass.serving.app import Service, create_app
+from aimass.serving.app import create_app
+from aimass.serving.service import Service
 
 log = logging.getLogger(__name__)
 

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
@@ -18,8 +17,8 @@ from aimass.base.contract import Engine
 from aimass.base.errors import AimassError, Cancelled, RequestError, ServiceError, TimedOut
 from aimass.runtime.scheduler import Ticket
 from aimass.runtime.transcribe import Heard, hear, put_together
-from aimass.serving.app import Service
 from aimass.serving.fields import Asked, parse
+from aimass.serving.service import Service
 from aimass.text import formats
 
 router = APIRouter()
@@ -48,9 +47,7 @@ async def transcriptions(request: Request) -> Response:
     if asked.stream:
         # The first stretch is awaited here, so that a bad file is answered with a 4xx.
         first = await _first(heard, request)
-        return StreamingResponse(
-            _events(first, heard, asked), media_type="text/event-stream"
-        )
+        return StreamingResponse(_events(first, heard, asked), media_type="text/event-stream")
     async with aclosing(heard):
         found = await _unless_gone(_collected(heard), request)
     return _answer(found, asked)
@@ -86,7 +83,7 @@ async def _form(request: Request, seconds: float) -> Any:
 
 async def _recognised(
     service: Service, ticket: Ticket, engine: Engine, asked: Asked, form: Any
-) -> AsyncIterator[Heard]:
+) -> AsyncGenerator[Heard]:
     """Stretches of the upload as the workers finish them; owns the ticket and the form."""
     loop = asyncio.get_running_loop()
     arrived: asyncio.Queue[Heard | BaseException | None] = asyncio.Queue()
@@ -132,9 +129,7 @@ async def _recognised(
         await form.close()
 
 
-def _counted(
-    service: Service, engine: Engine, asked: Asked, source: Source
-) -> Iterator[Heard]:
+def _counted(service: Service, engine: Engine, asked: Asked, source: Source) -> Iterator[Heard]:
     """The stretches of a recording, with their cost counted."""
     steps = hear(source, engine, asked.options)
     audio = service.metrics.audio.labels(engine.name)
@@ -156,12 +151,13 @@ async def _collected(heard: AsyncIterator[Heard]) -> list[Heard]:
     return [step async for step in heard]
 
 
-async def _first(heard: AsyncIterator[Heard], request: Request) -> Heard | None:
+async def _first(heard: AsyncGenerator[Heard], request: Request) -> Heard | None:
     """The first stretch; the iterator is closed when there is none or the client went away."""
     try:
-        return await _unless_gone(anext(heard, None), request)
+        found: Heard | None = await _unless_gone(anext(heard, None), request)
+        return found
     except BaseException:
-        await heard.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await heard.aclose()
         raise
 
 
@@ -208,7 +204,7 @@ def _answer(heard: list[Heard], asked: Asked) -> Response:
 
 
 async def _events(
-    first: Heard | None, rest: AsyncIterator[Heard], asked: Asked
+    first: Heard | None, rest: AsyncGenerator[Heard], asked: Asked
 ) -> AsyncIterator[str]:
     """Server-sent events: one delta for each stretch with words, then the whole text."""
     heard: list[Heard] = []
@@ -225,7 +221,7 @@ async def _events(
             event["logprobs"] = formats.logprobs(put_together([step], asked.model))
         return _event(event)
 
-    async with aclosing(rest):  # type: ignore[type-var]  # it is a generator
+    async with aclosing(rest):
         try:
             if first is not None and (event := delta(first)):
                 yield event

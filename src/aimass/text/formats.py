@@ -120,3 +120,18 @@ def _neutral(text: str) -> str:
 def _escape(text: str) -> str:
     """WebVTT reads ``&``, ``<`` and ``>`` as markup (W3C WebVTT, section 4.2.2)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def logprobs(transcript: Transcript) -> list[dict[str, Any]]:
+    """The ``logprobs`` list of OpenAI's ``json`` format, one entry a word.
+
+    Engines of different token sets serve side by side, so words stand for tokens.
+    """
+    return [
+        {
+            "token": word.text,
+            "logprob": math.log(max(word.confidence, 1e-10)),
+            "bytes": list(word.text.encode()),
+        }
+        for word in transcript.words
+    ]

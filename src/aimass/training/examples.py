@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -54,6 +54,9 @@ class AugmentSpec:
         gain_db: range of loudness changes.
         noise_db: range of signal-to-noise ratios.
         noise_share: share of examples that get noise.
+        mask_times: masks along time.
+        mask_bands: masks along frequency.
+        ramp_epochs: epochs until all of this is at its full strength.
     """
 
     most_joined: int = 3
@@ -63,6 +66,24 @@ class AugmentSpec:
     noise_share: float = 0.7
     mask_times: int = 2
     mask_bands: int = 2
+    ramp_epochs: int = 10
+
+    def in_epoch(self, epoch: int) -> "AugmentSpec":
+        """The augmentation of one epoch: it grows to its full strength over ``ramp_epochs``.
+
+        A new CTC model first says nothing but blank, and leaves that plateau sooner on plain
+        isolated examples (curriculum learning, Bengio et al. 2009).
+        """
+        strength = min(1.0, max(0, epoch) / max(1, self.ramp_epochs))
+        return replace(
+            self,
+            most_joined=1 + round((self.most_joined - 1) * strength),
+            pause=(self.pause[0], self.pause[0] + (self.pause[1] - self.pause[0]) * strength),
+            gain_db=(self.gain_db[0] * strength, self.gain_db[1] * strength),
+            noise_share=self.noise_share * strength,
+            mask_times=round(self.mask_times * strength),
+            mask_bands=round(self.mask_bands * strength),
+        )
 
 
 class TrainingSet:
@@ -104,7 +125,8 @@ class TrainingSet:
 
         Taken over augmented batches, because these are what the model hears.
         """
-        batches = [self.batch(-1, plan) for plan in self.plan(-1)[:10]]
+        epoch = self._augment.ramp_epochs
+        batches = [self.batch(epoch, groups) for groups in self.plan(epoch)[:10]]
         rows = np.concatenate(
             [
                 features[: length * self._stack]
@@ -117,7 +139,7 @@ class TrainingSet:
     def plan(self, epoch: int) -> list[list[tuple[int, ...]]]:
         """The epoch's batches; each utterance is a tuple of examples to join. All are used."""
         rng = generator(self._seed, "plan", epoch)
-        groups = self._joined_by_speaker(rng)
+        groups = self._joined_by_speaker(rng, self._augment.in_epoch(epoch).most_joined)
         rng.shuffle(groups)
         length = [sum(len(self._examples[i].samples) for i in group) for group in groups]
         pool = POOL * self._batch_size
@@ -131,14 +153,14 @@ class TrainingSet:
         rng.shuffle(batches)
         return batches
 
-    def _joined_by_speaker(self, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    def _joined_by_speaker(self, rng: np.random.Generator, most: int) -> list[tuple[int, ...]]:
         speakers = defaultdict(list)
         for index in rng.permutation(len(self._examples)):
             speakers[self._examples[index].speaker].append(int(index))
         groups = []
         for indices in speakers.values():
             while indices:
-                size = int(rng.integers(1, self._augment.most_joined + 1))
+                size = int(rng.integers(1, most + 1))
                 groups.append(tuple(indices[:size]))
                 del indices[:size]
         return groups
@@ -146,15 +168,17 @@ class TrainingSet:
     def batch(self, epoch: int, groups: Sequence[tuple[int, ...]]) -> Batch:
         """Augment, compute features, pad and mask the utterances of one batch."""
         rng = generator(self._seed, "batch", epoch, *groups[0])
-        frames = [fbank(self._waveform(group, rng), self._features) for group in groups]
+        a = self._augment.in_epoch(epoch)
+        frames = [fbank(self._waveform(group, rng, a), self._features) for group in groups]
         batch = collate(frames, [self._tokens(group) for group in groups], self._stack)
-        a = self._augment
         fill = batch.features.mean(axis=(0, 1))
         features = masked(batch.features, rng, fill=fill, times=a.mask_times, bands=a.mask_bands)
         return Batch(features, batch.lengths, batch.tokens, batch.token_lengths)
 
-    def _waveform(self, group: tuple[int, ...], rng: np.random.Generator) -> Samples:
-        a, rate = self._augment, self._features.sample_rate
+    def _waveform(
+        self, group: tuple[int, ...], rng: np.random.Generator, a: AugmentSpec
+    ) -> Samples:
+        rate = self._features.sample_rate
         speed = SPEEDS[rng.integers(len(SPEEDS))]
         samples = joined([self._faster[i][speed] for i in group], rate, rng, a.pause)
         samples = np.concatenate([samples, np.zeros(round(self._tail * rate), np.float32)])

@@ -1,0 +1,40 @@
+"""What every request of one service shares."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from aimass.base.contract import Engine
+from aimass.base.settings import Settings
+from aimass.monitoring.metrics import Metrics
+from aimass.runtime.load import Engines, Parallelism
+from aimass.runtime.scheduler import Scheduler
+
+
+@dataclass(slots=True)
+class Service:
+    """Workers, engines and metrics.
+
+    Args:
+        loading: models that must be loaded before the service is ready.
+    """
+
+    config: Settings
+    scheduler: Scheduler
+    engines: Engines
+    metrics: Metrics
+    loading: list[str] = field(default_factory=list)
+
+    async def engine(self, reference: str) -> Engine:
+        """The engine of a model's name, looked up and loaded off the event loop."""
+        if engine := self.engines.ready(reference):
+            return engine
+        return await asyncio.to_thread(self.engines.get, reference)
+
+    @classmethod
+    def start(cls, config: Settings) -> "Service":
+        """Start the workers and load nothing yet."""
+        workers = Parallelism.of_machine(config.workers).workers
+        scheduler = Scheduler(workers, config.max_waiting)
+        metrics = Metrics(lambda: scheduler.taken)
+        engines = Engines(config, lambda model: metrics.loads.labels(model.name).inc())
+        return cls(config, scheduler, engines, metrics)
