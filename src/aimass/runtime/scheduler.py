@@ -2,8 +2,8 @@
 
 Work comes as iterators whose steps take about as long as one stretch of audio. A worker runs one
 step of the job that has had the fewest steps so far (least attained service, Nuyens and Wierman
-2008), so a new job starts before a long one goes on. Jobs past their first step leave one worker
-free, so a new one need not even wait for a step to end.
+2008), so a new job starts before a long one goes on. Long jobs leave one worker free, so a new one
+need not even wait for a step to end.
 """
 
 import heapq
@@ -15,9 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from aimass.base.errors import Busy
+from aimass.base.errors import Busy, ServiceError
 
 log = logging.getLogger(__name__)
+
+# Steps after which a job is long. Two: a short recording is one stretch and then the end, which
+# is a step of its own, and must not wait until a long job ends its stretch.
+SHORT_STEPS = 2
 
 
 @dataclass(order=True, slots=True)
@@ -28,6 +32,10 @@ class _Job:
     deliver: Callable[[Any], None] = field(compare=False)
     ended: Callable[[BaseException | None], None] = field(compare=False)
     cancelled: bool = field(default=False, compare=False)
+
+    @property
+    def is_long(self) -> bool:
+        return self.steps_done >= SHORT_STEPS
 
 
 class Ticket:
@@ -49,7 +57,8 @@ class Ticket:
         Args:
             steps: closed in a worker when it ends or is cancelled.
             deliver: called in a worker with each value.
-            ended: called in a worker once, with the exception that ended it or None.
+            ended: called once, with the exception that ended it or None; in a worker, or here
+                when the scheduler has closed.
         """
         self._job = self._scheduler._enter(steps, deliver, ended)
 
@@ -109,7 +118,7 @@ class Scheduler:
         return Ticket(self)
 
     def close(self) -> None:
-        """End the workers after their current steps."""
+        """End the workers after their current steps, and every job with them."""
         with self._changed:
             self._closing = True
             for job in self._waiting:
@@ -124,10 +133,21 @@ class Scheduler:
         deliver: Callable[[Any], None],
         ended: Callable[[BaseException | None], None],
     ) -> _Job:
+        job = _Job(0, next(self._numbers), steps, deliver, ended)
         with self._changed:
-            job = _Job(0, next(self._numbers), steps, deliver, ended, self._closing)
-            heapq.heappush(self._waiting, job)
-            self._changed.notify()
+            closed = self._closing
+            if not closed:
+                heapq.heappush(self._waiting, job)
+                self._changed.notify()
+        if closed:  # perhaps no worker is left to end it
+            _end(
+                job,
+                ServiceError(
+                    "the service is stopping",
+                    expected="a running service",
+                    fix="Send the request again",
+                ),
+            )
         return job
 
     def _leave(self, job: _Job | None) -> None:
@@ -139,12 +159,13 @@ class Scheduler:
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            is_long = job.steps_done > 0
+            was_long = job.is_long
             again = self._step(job)
             with self._changed:
-                self._long_running -= is_long
+                self._long_running -= was_long
                 if again:
                     job.steps_done += 1
+                    job.cancelled |= self._closing
                     heapq.heappush(self._waiting, job)
                 self._changed.notify()
 
@@ -152,20 +173,24 @@ class Scheduler:
         """The job to go on with; None when the scheduler closes."""
         with self._changed:
             while True:
-                for index, job in enumerate(self._waiting):
-                    if job.cancelled:
-                        self._waiting[index] = self._waiting[-1]
-                        self._waiting.pop()
-                        heapq.heapify(self._waiting)
-                        self._long_running += job.steps_done > 0
-                        return job
-                if self._waiting and (self._waiting[0].steps_done == 0 or self._room_for_long()):
-                    job = heapq.heappop(self._waiting)
-                    self._long_running += job.steps_done > 0
+                if (job := self._chosen()) is not None:
+                    self._long_running += job.is_long
                     return job
                 if self._closing:
                     return None
                 self._changed.wait()
+
+    def _chosen(self) -> _Job | None:
+        """Take a job out of those that wait: a cancelled one, else the one served least."""
+        for index, job in enumerate(self._waiting):
+            if job.cancelled:
+                self._waiting[index] = self._waiting[-1]
+                self._waiting.pop()
+                heapq.heapify(self._waiting)
+                return job
+        if self._waiting and (not self._waiting[0].is_long or self._room_for_long()):
+            return heapq.heappop(self._waiting)
+        return None
 
     def _room_for_long(self) -> bool:
         return self._long_running < max(1, self.workers - 1)
@@ -183,11 +208,19 @@ class Scheduler:
                 pass
             except BaseException as error:  # belongs to the job's owner, not to the worker
                 failure = error
-        try:
-            close = getattr(job.steps, "close", None)
-            if close is not None:
-                close()
-            job.ended(failure)
-        except Exception:  # a worker must outlive whatever a job does while it ends
-            log.exception("a job failed while it ended")
+        _end(job, failure)
         return False
+
+
+def _end(job: _Job, failure: BaseException | None) -> None:
+    """Close a job and tell its owner, who may be waiting for just that."""
+    try:
+        close = getattr(job.steps, "close", None)
+        if close is not None:
+            close()
+    except BaseException as error:
+        failure = failure or error
+    try:
+        job.ended(failure)
+    except Exception:  # a worker must outlive whatever a job does while it ends
+        log.exception("a job failed while it ended")
