@@ -5,7 +5,7 @@ MODEL ?= whisper-base
 PYTHON ?= python3
 export PORT MODEL PYTHON
 
-.PHONY: help up down logs test check format clean
+.PHONY: help up down logs trainer test check format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ down: ## Stop the service (PORT=8080)
 
 logs: ## Show the service's log (PORT=8080)
 	@$(PYTHON) scripts/service.py logs
+
+trainer: ## Install the parts that build models
+	@scripts/setup train
 
 test: ## Install everything, then run style, types and all tests
 	@scripts/test
