@@ -126,6 +126,8 @@ class RecognizeOptions:
         prompt: text that precedes the speech, for style and spelling.
         hotwords: words to expect.
         temperature: sampling temperature in [0, 1]; 0 searches.
+        segment_times: give segments as short as the engine can tell, as subtitles need them;
+            some engines hear better when they need not.
         word_times: also give the time of each word.
     """
 
@@ -133,6 +135,7 @@ class RecognizeOptions:
     prompt: str | None = None
     hotwords: tuple[str, ...] = ()
     temperature: float = 0.0
+    segment_times: bool = False
     word_times: bool = False
 
 

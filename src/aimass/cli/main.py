@@ -29,7 +29,8 @@ app = typer.Typer(
 models = typer.Typer(help="Models: registered, shipped and pretrained.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
-FORMATS = ("text", "json", "verbose_json", "srt", "vtt")
+TIMED = ("verbose_json", "srt", "vtt")
+FORMATS = ("text", "json", *TIMED)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ModelName = Annotated[
     str | None, typer.Option("--model", help="A model's name, name@alias or name@version.")
@@ -123,7 +124,12 @@ def transcribe(
             fix="Correct --format",
             param="format",
         )
-    options = RecognizeOptions(language=language, prompt=prompt, word_times=words)
+    options = RecognizeOptions(
+        language=language,
+        prompt=prompt,
+        segment_times=output in TIMED,
+        word_times=words,
+    )
     engine = load(model)
     failed: AimassError | None = None
     for file in files:

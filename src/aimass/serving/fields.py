@@ -11,6 +11,7 @@ from aimass.base.contract import RecognizeOptions
 from aimass.base.errors import RequestError
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+TIMED = ("srt", "verbose_json", "vtt")
 STREAMED = ("json", "text")
 GRANULARITIES = ("word", "segment")
 MAX_KEYWORDS = 1000
@@ -64,11 +65,15 @@ def parse(form: FormData, default_model: str) -> Asked:
         granularities=granularities,
         stream=stream,
         logprobs=logprobs,
-        options=_options(form, words="word" in granularities or logprobs),
+        options=_options(
+            form,
+            segments=answer in TIMED and "segment" in granularities,
+            words="word" in granularities or logprobs,
+        ),
     )
 
 
-def _options(form: FormData, *, words: bool) -> RecognizeOptions:
+def _options(form: FormData, *, segments: bool, words: bool) -> RecognizeOptions:
     languages = [text for text in (_text(form, "language"), *_texts(form, "languages")) if text]
     keywords = _texts(form, "keywords")
     if len(keywords) > MAX_KEYWORDS:
@@ -79,6 +84,7 @@ def _options(form: FormData, *, words: bool) -> RecognizeOptions:
         prompt=_text(form, "prompt") or None,
         hotwords=tuple(keywords),
         temperature=_number(form, "temperature", 0.0, 1.0),
+        segment_times=segments,
         word_times=words,
     )
 
@@ -149,7 +155,7 @@ def _check_chunking(form: FormData) -> None:
         return
     try:
         value: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets nested a thousand deep
         value = None
     if not isinstance(value, dict) or value.get("type") != "server_vad":
         raise _wrong("chunking_strategy", f"'{text[:80]}'", 'auto, or {"type": "server_vad", ...}')
