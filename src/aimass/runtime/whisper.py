@@ -11,6 +11,7 @@ from aimass.base.errors import BundleError, MissingExtra, RequestError
 
 _RATE = 16000
 _BEAM = 5  # against greedy: no loss on base, 3 % fewer errors on tiny.en, up to 1.3 x the time
+_PROMPT_TOKENS = 200  # faster-whisper fills up to 223 of the 448 with hotwords alone
 _FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 # Thresholds of Radford et al. (2022), "Robust Speech Recognition via Large-Scale Weak
@@ -92,7 +93,7 @@ class WhisperEngine:
             language=language,
             beam_size=_BEAM,
             temperature=_FALLBACK if options.temperature == 0 else options.temperature,
-            initial_prompt=options.prompt or None,
+            initial_prompt=self._prompt(options.prompt),
             hotwords=", ".join(options.hotwords) or None,
             condition_on_previous_text=False,
             compression_ratio_threshold=_COMPRESSION,
@@ -106,6 +107,13 @@ class WhisperEngine:
         duration = len(samples) / _RATE
         segments = (_segment(raw, duration) for raw in found if not _invented(raw, duration))
         return Hypothesis(tuple(s for s in segments if s.text), info.language)
+
+    def _prompt(self, text: str | None) -> list[int] | None:
+        """The last tokens of a prompt, as many as fit beside the longest list of hotwords."""
+        if not text:
+            return None
+        encoded = self._model.hf_tokenizer.encode(f" {text.strip()}", add_special_tokens=False)
+        return list(encoded.ids[-_PROMPT_TOKENS:])
 
     def close(self) -> None:
         """Let go of the weights."""
