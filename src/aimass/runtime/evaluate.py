@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import get_args
 
 from aimass.audio.decode import load as load_audio
+from aimass.audio.types import Audio
 from aimass.base.contract import Engine, Progress, RecognizeOptions, no_progress
 from aimass.base.errors import RequestError
 from aimass.data.corpus import Clip, Corpus, read
 from aimass.evaluation.scorecard import Cost, Metric, Scorecard, Scored, score
 from aimass.runtime.load import load
-from aimass.runtime.transcribe import transcribe
+from aimass.runtime.transcribe import hear_blocks, put_together, transcribe
 
 UNSPACED = {"zh", "ja", "th", "lo", "my", "km", "yue"}
 """Languages that are written without spaces, where characters are counted instead of words."""
@@ -30,7 +31,7 @@ def evaluate(
 
     Args:
         data: a folder with ``metadata.tsv`` or a Lhotse manifest.
-        split: the official split to use; ``test`` where there is one, else all clips.
+        split: the official split to use, ``test`` when None; data without splits is used whole.
         metric: the model's own when None.
 
     Raises:
@@ -69,8 +70,9 @@ def _recognised(engine: Engine, clip: Clip) -> tuple[str, float]:
     sound = load_audio(clip.path, rate=engine.sample_rate).mono()
     first = round(clip.start * engine.sample_rate)
     last = None if clip.duration is None else first + round(clip.duration * engine.sample_rate)
-    samples = sound[first:last]
-    return engine.recognize(samples, options).text, len(samples) / engine.sample_rate
+    block = Audio(sound[None, first:last], engine.sample_rate)
+    heard = list(hear_blocks([block], engine, options))
+    return put_together(heard, engine.name).text, block.duration
 
 
 def metric_of(engine: Engine, corpus: Corpus) -> Metric:
@@ -79,7 +81,7 @@ def metric_of(engine: Engine, corpus: Corpus) -> Metric:
     if bundle is not None:
         own: Metric = bundle.manifest.metric
         return own
-    return "cer" if _language(engine, corpus) in UNSPACED else "wer"
+    return "cer" if any(clip.language in UNSPACED for clip in corpus.clips) else "wer"
 
 
 def _language(engine: Engine, corpus: Corpus) -> str | None:
