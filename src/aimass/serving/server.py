@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import signal
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
@@ -28,11 +30,13 @@ def run(config: Settings, *, host: str, port: int, preload: tuple[str, ...] = ()
         AimassError: a model to preload cannot be loaded.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for chatty in ("faster_whisper", "python_multipart"):  # a line or more for every request
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     listening = _listen(host, port)
     app = create_app(config)
     service: Service = app.state.service
     service.loading.extend(preload)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             log_config=None,
@@ -44,12 +48,30 @@ def run(config: Settings, *, host: str, port: int, preload: tuple[str, ...] = ()
     asyncio.run(_serve(server, service, listening))
 
 
+class _Server(uvicorn.Server):
+    """Ends with exit code 0 when it is told to: uvicorn raises the signal anew at its end."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 async def _serve(server: uvicorn.Server, service: Service, listening: socket.socket) -> None:
     address = listening.getsockname()
     log.info("listening on http://%s:%d", address[0], address[1])
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         for name in tuple(service.loading):
+            if server.should_exit:
+                break
             await service.engine(name)
             log.info("model %s is loaded", name)
             service.loading.remove(name)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 
 from aimass.audio.decode import Source
 from aimass.base.contract import Engine
@@ -55,7 +56,7 @@ async def transcriptions(request: Request) -> Response:
 
 async def _form(request: Request, seconds: float) -> Any:
     kind = request.headers.get("content-type", "")
-    if not kind.startswith("multipart/form-data"):
+    if not kind.lower().startswith("multipart/form-data"):
         raise RequestError(
             f"a body of type '{kind[:80]}'",
             expected="multipart/form-data with the fields file and model",
@@ -72,6 +73,8 @@ async def _form(request: Request, seconds: float) -> Any:
             expected="a faster upload",
             fix="Send a smaller or compressed file, or raise AIMASS_UPLOAD_TIMEOUT_S",
         ) from error
+    except ClientDisconnect as error:
+        raise _gone() from error
     except (HTTPException, MultiPartException, ValueError, KeyError) as error:
         what = getattr(error, "detail", None) or getattr(error, "message", None) or str(error)
         raise RequestError(
@@ -169,16 +172,20 @@ async def _unless_gone(work: Any, request: Request) -> Any:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise Cancelled(
-            "the client went away",
-            expected="it to wait for the answer",
-            fix="Send the request again",
-        )
+        raise _gone()
     finally:
         gone.cancel()
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
+
+
+def _gone() -> Cancelled:
+    return Cancelled(
+        "the client went away",
+        expected="it to wait for the answer",
+        fix="Send the request again",
+    )
 
 
 async def _disconnected(request: Request) -> None:
