@@ -3,8 +3,11 @@
 import csv
 import gzip
 import json
+import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -88,30 +91,54 @@ def _read_folder(folder: Path) -> Corpus:
             "and optionally speaker, split and lang",
             fix=f"Write {table}",
         )
+    columns, rows = _table(table)
+    missing = [name for name in ("file", "text") if name not in columns]
+    if missing:
+        raise DataError(
+            f"{table} has the columns {', '.join(columns) or 'of an empty table'}",
+            expected=f"at least file and text ({', '.join(missing)} missing)",
+            fix="Add the column, or rename the one that holds it",
+        )
+    clips = tuple(_clip(folder, table, line, _row(table, line, columns, row)) for line, row in rows)
+    _refuse_repeated(table, clips)
+    return Corpus(clips, _licence(folder), folder)
+
+
+def _table(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The columns of a table, and the fields of its rows with the line each row ends on."""
     with table.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, delimiter="\t")
         try:
-            rows = list(csv.DictReader(file, delimiter="\t"))
+            columns = next(lines, [])
+            rows = [(lines.line_num, fields) for fields in lines if fields]
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(
                 f"{table} does not parse: {error}",
                 expected="tab separated UTF-8 text",
                 fix="Save the table again as UTF-8 with tabs",
             ) from error
-    columns = list(rows[0]) if rows else []
-    missing = [name for name in ("file", "text") if name not in columns]
-    if missing:
+    return columns, rows
+
+
+def _row(table: Path, line: int, columns: list[str], fields: list[str]) -> dict[str, str]:
+    """One row by its columns; refuses what a stray tab or a stray quote has torn."""
+    if any(fields[len(columns) :]):
         raise DataError(
-            f"{table} has the columns {', '.join(map(str, columns)) or 'of an empty table'}",
-            expected=f"at least file and text ({', '.join(missing)} missing)",
-            fix="Add the column, or rename the one that holds it",
+            f"{table} line {line} has {len(fields)} fields",
+            expected=f"at most {len(columns)}, as in the header line",
+            fix="Replace tabs inside texts by spaces",
         )
-    clips = tuple(_clip(folder, table, line, row) for line, row in enumerate(rows, start=2))
-    _refuse_repeated(table, clips)
-    return Corpus(clips, _licence(folder), folder)
+    if any("\n" in field or "\r" in field for field in fields):
+        raise DataError(
+            f"{table} line {line} ends a field that began on a line above",
+            expected="each field on one line",
+            fix="Remove the double quote that opens the field, or write it twice inside quotes",
+        )
+    return dict(zip_longest(columns, fields, fillvalue=""))
 
 
 def _clip(folder: Path, table: Path, line: int, row: dict[str, str]) -> Clip:
-    name, text = (row["file"] or "").strip(), (row["text"] or "").strip()
+    name, text = row["file"].strip(), row["text"].strip()
     if not name or not text:
         raise DataError(
             f"{table} line {line} has an empty {'file' if not name else 'text'}",
@@ -119,15 +146,15 @@ def _clip(folder: Path, table: Path, line: int, row: dict[str, str]) -> Clip:
             fix="Fill it in, or remove the line",
         )
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(
-            f"{table} line {line} names {name}, which lies outside the folder",
+            f"{table} line {line} names {name!r}, which lies outside the folder",
             expected="paths inside the data folder",
             fix="Move the recording into the folder",
         )
-    if not path.is_file():
+    if not _is_file(path):
         raise DataError(
-            f"{table} line {line} names {name}, which is not there",
+            f"{table} line {line} names {name[:200]}, which is not there",
             expected="an existing recording",
             fix="Correct the name, or remove the line",
         )
@@ -151,9 +178,9 @@ def _clip(folder: Path, table: Path, line: int, row: dict[str, str]) -> Clip:
 def _read_manifest(path: Path) -> Corpus:
     clips = []
     licence = ""
-    for line, cut in enumerate(_json_lines(path), start=1):
+    for line, cut in _json_lines(path):
         try:
-            supervision = cut["supervisions"][0]
+            (supervision,) = cut["supervisions"]
             recording = cut["recording"]
             source = recording["sources"][0]
             if source["type"] != "file":
@@ -161,42 +188,60 @@ def _read_manifest(path: Path) -> Corpus:
             audio = Path(source["source"])
             custom = cut.get("custom") or {}
             licence = custom.get("licence", licence)
+            text = supervision["text"].strip()
+            start, duration = float(cut["start"]), float(cut["duration"])
+            if not text or not (0 <= start < math.inf and 0 < duration < math.inf):
+                raise ValueError(f"text {text!r}, start {start}, duration {duration}")
             clips.append(
                 Clip(
                     id=str(cut["id"]),
                     path=audio if audio.is_absolute() else path.parent / audio,
-                    text=supervision["text"],
+                    text=text,
                     speaker=supervision.get("speaker"),
-                    split=custom.get("split"),
+                    split=SPLITS[custom["split"]] if custom.get("split") else None,
                     language=supervision.get("language"),
-                    start=float(cut["start"]),
-                    duration=float(cut["duration"]),
+                    start=start,
+                    duration=duration,
                 )
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path} line {line} is no cut with a recording and a text: {error!r}",
                 expected="Lhotse MonoCuts with one supervision and recordings in files",
                 fix="Write the manifest with lhotse CutSet.to_jsonl",
             ) from error
+        if not _is_file(clips[-1].path):
+            raise DataError(
+                f"{path} line {line} names {clips[-1].path}, which is not there",
+                expected="an existing recording",
+                fix="Correct the path, or remove the line",
+            )
     _refuse_repeated(path, clips)
     return Corpus(tuple(clips), licence or _licence(path.parent), path)
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a manifest, each with its line."""
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise DataError(
-                    f"{path} line {number} is no JSON: {error}",
-                    expected="one JSON object a line",
-                    fix="Write the manifest again",
-                ) from error
+    number = 0
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, json.loads(line)
+    except (ValueError, OSError, EOFError, zlib.error, RecursionError) as error:
+        raise DataError(
+            f"{path} cannot be read near line {number}: {error}",
+            expected="one JSON object a line, in UTF-8, compressed where the name ends in .gz",
+            fix="Write the manifest again",
+        ) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds NUL
+        return False
 
 
 def _refuse_repeated(source: Path, clips: Sequence[Clip]) -> None:

@@ -30,13 +30,13 @@ def write(
 
 def _cut(clip: Clip, licence: str) -> MonoCut:
     info = probe(clip.path)
-    duration = clip.duration if clip.duration is not None else info.duration
-    if duration is None or info.duration is None:
+    if info.duration is None:
         raise DataError(
             f"{clip.path} does not say how long it is",
             expected="a recording with a length in its header",
             fix="Convert it to wav or flac",
         )
+    duration = info.duration - clip.start if clip.duration is None else clip.duration
     recording = Recording(
         id=clip.id,
         sources=[

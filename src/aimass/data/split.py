@@ -1,13 +1,16 @@
 """Which clips train, tune and judge a model."""
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from aimass.base.errors import DataError
 from aimass.data.corpus import Clip
 
 DEV_SHARE = 0.1
+ROUNDING = 1e-3  # seconds that neighbouring cuts of one recording may share
 MIN_SPEAKERS = 10  # below this, holding out a speaker costs more training data than it tells
 
 
@@ -48,16 +51,35 @@ def hold_out(clips: Sequence[Clip], share: float = DEV_SHARE) -> tuple[list[Clip
     return kept, out
 
 
-def refuse_leaks(splits: Splits) -> None:
-    """Raise `DataError` when a recording is in two of the sets."""
+def refuse_leaks(splits: Splits, recording: Callable[[Path], str] = str) -> None:
+    """Raise `DataError` when the same stretch of a recording is in two of the sets.
+
+    Args:
+        recording: what tells recordings apart: their resolved path, or the digest of their
+            content, which also finds copies.
+    """
     named = {"train": splits.train, "dev": splits.dev, "test": splits.test}
-    seen: dict[tuple[str, float], str] = {}
+    stretches: dict[str, list[tuple[float, float, str, Clip]]] = {}
     for name, clips in named.items():
         for clip in clips:
-            key = (str(clip.path.resolve()), clip.start)
-            if seen.setdefault(key, name) != name:
+            end = math.inf if clip.duration is None else clip.start + clip.duration
+            own = stretches.setdefault(recording(clip.path.resolve()), [])
+            own.append((clip.start, end, name, clip))
+    for own in stretches.values():
+        _refuse_overlap(sorted(own, key=lambda stretch: stretch[:3]))
+
+
+def _refuse_overlap(stretches: Sequence[tuple[float, float, str, Clip]]) -> None:
+    """Refuse stretches of one recording, in order of their start, that two sets share."""
+    latest: dict[str, tuple[float, Clip]] = {}
+    for start, end, name, clip in stretches:
+        for other, (ended, before) in latest.items():
+            if other != name and start < ended - ROUNDING:
+                same = "" if before.path == clip.path else f", there as {before.path}"
                 raise DataError(
-                    f"{clip.path} is in both {seen[key]} and {name}",
+                    f"{clip.path} is in both {name} and {other}{same}",
                     expected="training, dev and test data without common recordings",
                     fix="Give other folders, or a split column in metadata.tsv",
                 )
+        if name not in latest or end > latest[name][0]:
+            latest[name] = (end, clip)
