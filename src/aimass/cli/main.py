@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from aimass.base.contract import RecognizeOptions, Transcript
@@ -30,6 +30,10 @@ models = typer.Typer(help="Models: registered, shipped and pretrained.", no_args
 app.add_typer(models, name="models")
 
 TIMED = ("verbose_json", "srt", "vtt")
+UsageError: type[typer.BadParameter] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+"""What every fault in usage is. Typer brings its own click, or uses the one it finds."""
 FORMATS = ("text", "json", *TIMED)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ModelName = Annotated[
@@ -45,10 +49,10 @@ def run() -> None:
         Console(stderr=True).print(f"[bold red]{error.code}[/]: ", end="")
         Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except UsageError as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
@@ -185,11 +189,12 @@ def evaluate(
     )
     table = Table("speaker", "utterances", "error rate")
     for row in card["per_speaker"]:
-        table.add_row(row["speaker"], str(row["utterances"]), f"{row['error_rate']:.2%}")
+        table.add_row(escape(row["speaker"]), str(row["utterances"]), f"{row['error_rate']:.2%}")
     if card["per_speaker"]:
         console.print(table)
     for row in card["worst"][:5]:
-        console.print(f"{row['utterance_id']}: {row['reference']} -> {row['hypothesis']}")
+        line = f"{row['utterance_id']}: {row['reference']} -> {row['hypothesis']}"
+        console.print(line, markup=False)
 
 
 @models.command("list")
