@@ -1,0 +1,112 @@
+"""Masks are drawn for each utterance, never wider than asked, and made without a loop."""
+
+import sys
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aimass.augment import spectrogram
+from aimass.augment.spectrogram import masked
+from aimass.base.randomness import generator
+
+FILL = np.arange(16, dtype=np.float32) - 100
+
+
+def noise(size: int = 4, frames: int = 50, bins: int = 16) -> Any:
+    return generator(0, size, frames).standard_normal((size, frames, bins)).astype(np.float32)
+
+
+def test_the_generator_decides_alone() -> None:
+    batch = noise()
+    first = masked(batch, generator(1), fill=FILL)
+    masked(batch, generator(2), fill=FILL)
+    assert np.array_equal(first, masked(batch, generator(1), fill=FILL))
+    assert not np.array_equal(first, masked(batch, generator(2), fill=FILL))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    frames=st.integers(1, 60),
+    times=st.integers(0, 4),
+    max_frames=st.integers(0, 9),
+    bands=st.integers(0, 4),
+    max_bins=st.integers(0, 6),
+)
+def test_masks_are_bounded_stripes(
+    seed: int, frames: int, times: int, max_frames: int, bands: int, max_bins: int
+) -> None:
+    batch = noise(3, frames)
+    found = masked(
+        batch,
+        generator(seed),
+        fill=FILL,
+        times=times,
+        max_frames=max_frames,
+        bands=bands,
+        max_bins=max_bins,
+    )
+    hidden = found != batch
+    assert found.shape == batch.shape and found.dtype == np.float32
+    assert np.array_equal(found[hidden], np.broadcast_to(FILL, batch.shape)[hidden])
+    columns = hidden.all(axis=1)  # hidden in all frames: bands
+    rows = hidden.all(axis=2)
+    assert np.array_equal(hidden, rows[:, :, None] | columns[:, None, :])
+    if frames > times * max_frames:
+        assert (columns.sum(axis=1) <= bands * max_bins).all()
+    if bands * max_bins < 16:
+        assert (rows.sum(axis=1) <= times * max_frames).all()
+
+
+def test_the_batch_itself_is_not_changed() -> None:
+    batch = noise()
+    before = batch.copy()
+    masked(batch, generator(1), fill=FILL)
+    assert np.array_equal(batch, before)
+
+
+def test_no_masks_change_nothing() -> None:
+    batch = noise()
+    assert np.array_equal(masked(batch, generator(1), fill=FILL, times=0, bands=0), batch)
+
+
+def test_each_utterance_has_its_own_masks() -> None:
+    batch = noise(64)
+    hidden = masked(batch, generator(3), fill=FILL) != batch
+    patterns = {row.tobytes() for row in hidden}
+    assert len(patterns) > 48
+
+
+def test_all_positions_and_widths_occur() -> None:
+    batch = noise(2000, 30)
+    hidden = (
+        masked(batch, generator(4), fill=FILL, times=1, max_frames=6, bands=0)[:, :, 0]
+        != (batch[:, :, 0])
+    )
+    assert hidden.any(axis=0).all()
+    assert set(hidden.sum(axis=1)) == set(range(7))
+
+
+def calls_of_masked(size: int) -> int:
+    """How many Python functions of the module run for a batch of `size`."""
+    count = 0
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call" and frame.f_code.co_filename == spectrogram.__file__
+
+    batch = noise(size)
+    sys.setprofile(note)
+    try:
+        masked(batch, generator(0), fill=FILL)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("size", [1, 8, 256])
+def test_the_work_in_python_does_not_grow_with_the_batch(size: int) -> None:
+    assert calls_of_masked(size) == 3
