@@ -73,7 +73,15 @@ class TokenSet:
         Raises:
             BundleError: lines that are no ``symbol id``, or a blank that is not last.
         """
-        pairs = [line.rsplit(" ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
+        try:
+            content = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(
+                f"{path.name} cannot be read: {error}",
+                expected="a token table in UTF-8",
+                fix="Pack the bundle again",
+            ) from error
+        pairs = [line.rsplit(" ", 1) for line in content.removesuffix("\n").split("\n")]
         ordered = all(len(p) == 2 and p[1] == str(i) for i, p in enumerate(pairs))
         if not pairs or not ordered or pairs[-1][0] != BLANK:
             raise BundleError(
