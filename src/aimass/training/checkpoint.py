@@ -51,19 +51,29 @@ def load_run(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         model.load_state_dict(_under("model.", tensors))
         average.load_state_dict(_under("average.", tensors))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _under("optimizer.", tensors).items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        _refuse_other(state, model)
+        saved = optimizer.state_dict()
+        optimizer.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
+        return Position(**meta)
     except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split())[:200]  # torch names every tensor
         raise TrainingError(
-            f"checkpoint {path} cannot be used: {error}",
+            f"checkpoint {path} cannot be used: {why}",
             expected="a checkpoint of this very model",
             fix=f"Remove {path.parent} and build again",
         ) from error
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in _under("optimizer.", tensors).items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    saved = optimizer.state_dict()
-    optimizer.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
-    return Position(**meta)
+
+
+def _refuse_other(state: dict[int, dict[str, Tensor]], model: nn.Module) -> None:
+    """The optimizer itself takes any moments, and fails or starts anew in its next step."""
+    for index, parameter in enumerate(model.parameters()):
+        for name in ("exp_avg", "exp_avg_sq"):
+            if state[index][name].shape != parameter.shape:
+                raise ValueError(f"{name} of parameter {index} has another shape")
 
 
 def load_average(path: Path, model: nn.Module) -> None:

@@ -86,8 +86,9 @@ def train(
             _average(average, model, min(spec.average_decay, position.step / (position.step + 10)))
             progress("train", position.step, total)
         position.epoch += 1
-        save_run(folder / CHECKPOINT, position, model, average, optimizer)
+        # The log first: a line too many is replaced after a crash, one too few is lost.
         _log(folder / LOG, position, sum(losses) / len(losses))
+        save_run(folder / CHECKPOINT, position, model, average, optimizer)
     return average.eval()
 
 
