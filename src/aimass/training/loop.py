@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,22 @@ class TrainSpec:
         return asdict(self)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for the model, the other core for the batches: 1.5 times faster than two.
+
+    The layers are so small that splitting each of them costs more than it saves (LOG.md), and
+    the number of threads decides the last bits of a sum, so it must not depend on the machine.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def train(
     model: CausalConv,
     data: TrainingSet,
