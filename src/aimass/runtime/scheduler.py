@@ -167,7 +167,6 @@ class Scheduler:
                     job.steps_done += 1
                     job.cancelled |= self._closing
                     heapq.heappush(self._waiting, job)
-                self._changed.notify()
 
     def _next(self) -> _Job | None:
         """The job to go on with; None when the scheduler closes."""
@@ -175,6 +174,8 @@ class Scheduler:
             while True:
                 if (job := self._chosen()) is not None:
                     self._long_running += job.is_long
+                    if self._waiting:  # an idle worker may take the next one
+                        self._changed.notify()
                     return job
                 if self._closing:
                     return None

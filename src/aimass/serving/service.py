@@ -16,6 +16,7 @@ class Service:
 
     Args:
         loading: models that must be loaded before the service is ready.
+        lookups: of names under way; however many requests ask for one, the registry is asked once.
     """
 
     config: Settings
@@ -23,12 +24,23 @@ class Service:
     engines: Engines
     metrics: Metrics
     loading: list[str] = field(default_factory=list)
+    lookups: dict[str, asyncio.Task[Engine]] = field(default_factory=dict)
 
     async def engine(self, reference: str) -> Engine:
         """The engine of a model's name, looked up and loaded off the event loop."""
         if engine := self.engines.ready(reference):
             return engine
-        return await asyncio.to_thread(self.engines.get, reference)
+        lookup = self.lookups.get(reference)
+        if lookup is None:
+            lookup = asyncio.create_task(asyncio.to_thread(self.engines.get, reference))
+            self.lookups[reference] = lookup
+            lookup.add_done_callback(lambda done: self._looked_up(reference, done))
+        return await asyncio.shield(lookup)  # one client that goes away does not end it for all
+
+    def _looked_up(self, reference: str, lookup: asyncio.Task[Engine]) -> None:
+        del self.lookups[reference]
+        if not lookup.cancelled():
+            lookup.exception()  # seen, even where every client has gone away
 
     @classmethod
     def start(cls, config: Settings) -> "Service":
