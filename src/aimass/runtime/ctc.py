@@ -69,7 +69,9 @@ class StreamingGraph:
     def log_probs(self, samples: Samples) -> LogProbs:
         """Log-probabilities of a whole recording."""
         stream = PosteriorStream(self)
-        return np.concatenate([stream.accept(samples), stream.finish()])
+        parts = [stream.accept(samples), stream.finish()]
+        # A part without rows does not know how many outputs there are.
+        return np.concatenate([part for part in parts if len(part)] or parts[:1])
 
     def golden(self, samples: Samples, tokens: TokenSet) -> Golden:
         """What a bundle of this graph must reproduce for `samples`."""
@@ -98,11 +100,10 @@ class PosteriorStream:
         tail = np.zeros(
             round(self._graph.graph.tail * self._graph.features.sample_rate), np.float32
         )
-        frames = np.concatenate([self._fbank.accept(tail), self._fbank.finish()])
-        missing = -(len(self._waiting) + len(frames)) % stack
-        if missing and len(frames):
-            frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
-        return self._advance(frames)
+        frames = [self._waiting, self._fbank.accept(tail), self._fbank.finish()]
+        self._waiting = np.concatenate(frames)
+        missing = -len(self._waiting) % stack
+        return self._advance(np.repeat(self._waiting[-1:], missing, axis=0))
 
     def _advance(self, frames: Frames) -> LogProbs:
         stack = self._graph.graph.stack

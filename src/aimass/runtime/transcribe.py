@@ -1,6 +1,6 @@
 """A recording to its transcript, in bounded memory: decode, cut at pauses, recognise in order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from aimass.audio.decode import Source, blocks, probe
@@ -16,6 +16,7 @@ from aimass.base.contract import (
     Transcript,
     no_progress,
 )
+from aimass.base.errors import RequestError
 from aimass.runtime.load import load
 
 SPEECH = 0.2  # below this highest probability a stretch is taken to hold no speech at all
@@ -52,15 +53,34 @@ def hear(
 
     Raises:
         AudioError: a recording that cannot be read, also after some stretches were given.
+        RequestError: a channel that the recording does not have.
     """
     options = options or RecognizeOptions()
     sound = blocks(source, rate=engine.sample_rate, split=channel is not None, limits=limits)
     if channel is not None:
-        sound = (Audio(block.samples[channel : channel + 1], block.rate) for block in sound)
+        sound = (_only(block, channel) for block in sound)
+    return hear_blocks(sound, engine, options)
+
+
+def hear_blocks(
+    sound: Iterable[Audio], engine: Engine, options: RecognizeOptions
+) -> Iterator[Heard]:
+    """Recognise sound that is decoded already, as consecutive blocks at the engine's rate."""
     # Loudness is enough to find a pause; only an engine that invents words needs to know speech.
     voice = voice_activity() if engine.invents_on_silence else None
     for stretch in segments(sound, max_seconds=engine.max_seconds, voice=voice):
         yield _heard(stretch, engine, options)
+
+
+def _only(block: Audio, channel: int) -> Audio:
+    if not 0 <= channel < block.channels:
+        raise RequestError(
+            f"channel {channel} of a recording with {block.channels}",
+            expected=f"0 to {block.channels - 1}",
+            fix="Correct the channel",
+            param="channel",
+        )
+    return Audio(block.samples[channel : channel + 1], block.rate)
 
 
 def _heard(stretch: Stretch, engine: Engine, options: RecognizeOptions) -> Heard:
