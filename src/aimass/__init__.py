@@ -1,9 +1,7 @@
 """AI Mass: your own speech service, from recordings to words.
 
-The commands are functions too, under the same words; each loads what it needs when it is called:
-
->>> import aimass
->>> aimass.transcribe("samples/jfk.wav", model="whisper-base").text  # doctest: +SKIP
+The commands are functions too, under the same words: ``aimass.transcribe("call.mp3").text``. Each
+loads what it needs when it is first asked for, so that importing this package costs nothing.
 """
 
 from importlib import import_module
@@ -16,8 +14,20 @@ _VERBS = {
     "transcribe": "aimass.runtime.transcribe",
     "evaluate": "aimass.runtime.evaluate",
     "load": "aimass.runtime.load",
+    "pull": "aimass.registry.pretrained",
+    "serve": "aimass.serving.server",
+    "doctor": "aimass.cli.doctor",
 }
-__all__ = ["__version__", "build", "evaluate", "load", "transcribe"]
+__all__ = [
+    "__version__",
+    "build",
+    "doctor",
+    "evaluate",
+    "load",
+    "pull",
+    "serve",
+    "transcribe",
+]
 
 
 def __getattr__(name: str) -> Any:

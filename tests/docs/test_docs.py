@@ -69,14 +69,22 @@ def test_make_test_runs_the_gate() -> None:
     assert "-m pytest" in (ROOT / "scripts/test").read_text()
 
 
-def test_the_official_client_example_runs(shell: dict[str, str]) -> None:
-    (program,) = fences(ROOT / "docs/serving.md", "python")
+@pytest.mark.parametrize(
+    ("page", "printed"),
+    [("serving", "ask what you can do for your country"), ("commands", "seven")],
+)
+def test_python_examples_run(page: str, printed: str, shell: dict[str, str]) -> None:
+    (program,) = fences(ROOT / f"docs/{page}.md", "python")
     run(Example("make up", ""), shell)
     program = program.replace(":8080", f":{shell['PORT']}")
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=shell, capture_output=True, text=True
     )
-    assert "ask what you can do for your country" in done.stdout, done.stderr
+    assert printed in done.stdout, done.stderr
+
+
+def test_every_python_example_runs() -> None:
+    assert [page.stem for page in PAGES if fences(page, "python")] == ["commands", "serving"]
 
 
 def test_scenarios_on_the_pages_are_valid(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from aimass.base.errors import AimassError
-from aimass.base.settings import Settings
+from aimass.base.settings import Settings, settings
 from aimass.registry import pretrained
 from aimass.runtime.load import Parallelism, open_model, resolve, shipped
 
@@ -40,8 +40,9 @@ class Finding:
         return asdict(self)
 
 
-def examine(config: Settings) -> list[Finding]:
+def doctor(config: Settings | None = None) -> list[Finding]:
     """Look at the interpreter, extras, models, disk and port."""
+    config = config or settings()
     return [
         _python(),
         *_extras(),

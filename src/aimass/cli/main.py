@@ -287,17 +287,17 @@ def serve(
     ] = None,
 ) -> None:
     """Serve every model over HTTP until interrupted."""
-    from aimass.serving.server import run as run_server
+    from aimass.serving.server import serve as serve_models
 
-    run_server(settings(), host=host, port=port, preload=tuple(preload or ()))
+    serve_models(host=host, port=port, preload=tuple(preload or ()))
 
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """What is installed, what is missing, and what to type."""
-    from aimass.cli.doctor import examine
+    from aimass.cli.doctor import doctor as examine
 
-    findings = examine(settings())
+    findings = examine()
     if as_json:
         _print_json([finding.to_dict() for finding in findings])
     else:

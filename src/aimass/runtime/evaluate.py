@@ -21,7 +21,7 @@ UNSPACED = {"zh", "ja", "th", "lo", "my", "km", "yue"}
 
 def evaluate(
     model: str | Engine,
-    data: Path | Corpus,
+    data: str | Path | Corpus,
     *,
     split: str | None = None,
     metric: Metric | None = None,
@@ -40,7 +40,7 @@ def evaluate(
         RequestError: an unknown metric.
     """
     engine = load(model) if isinstance(model, str) else model
-    corpus = data if isinstance(data, Corpus) else read(data).split(split or "test")
+    corpus = data if isinstance(data, Corpus) else read(Path(data)).split(split or "test")
     metric = metric or metric_of(engine, corpus)
     if metric not in get_args(Metric):
         raise RequestError(

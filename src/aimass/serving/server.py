@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 
 from aimass.base.errors import AimassError, ServiceError
-from aimass.base.settings import Settings
+from aimass.base.settings import Settings, settings
 from aimass.serving.app import create_app
 from aimass.serving.service import Service
 
@@ -24,10 +24,18 @@ BACKLOG = 2048
 SWITCH_SECONDS = 0.0005
 
 
-def run(config: Settings, *, host: str, port: int, preload: tuple[str, ...] = ()) -> None:
+def serve(
+    config: Settings | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    preload: tuple[str, ...] = (),
+) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is under way.
 
     Args:
+        config: the settings of the process when None.
+        port: 0 takes a free one, which the log names.
         preload: models to load while the service starts; it is ready when they are.
 
     Raises:
@@ -39,7 +47,7 @@ def run(config: Settings, *, host: str, port: int, preload: tuple[str, ...] = ()
         logging.getLogger(chatty).setLevel(logging.ERROR)
     sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(host, port)
-    app = create_app(config)
+    app = create_app(config or settings())
     service: Service = app.state.service
     service.loading.extend(preload)
     server = _Server(
