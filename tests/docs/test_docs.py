@@ -114,7 +114,7 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
     found = {
         path.name
         for path in (ROOT / "src/aimass").iterdir()
-        if path.is_dir() and path.name != "__pycache__"
+        if path.is_dir() and not path.name.startswith((".", "_"))
     }
     assert drawn == found
 
