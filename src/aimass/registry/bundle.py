@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from aimass.base.contract import Samples, Task
 from aimass.base.digests import of_file
@@ -123,9 +123,14 @@ class Bundle:
             if size > MAX_GOLDEN_BYTES:
                 raise ValueError(f"it unfolds into {size} bytes")
             with np.load(path, allow_pickle=False) as arrays:
-                samples = arrays["samples"].astype(np.float32) / 32768
-                return Golden(samples, arrays["log_probs"], str(arrays["text"]))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                samples, log_probs = arrays["samples"], arrays["log_probs"]
+                if (samples.dtype, samples.ndim) != (np.int16, 1):
+                    raise ValueError(f"samples are {samples.dtype}, shape {samples.shape}")
+                if (log_probs.dtype, log_probs.ndim) != (np.float32, 2):
+                    raise ValueError(f"log_probs are {log_probs.dtype}, shape {log_probs.shape}")
+                return Golden(samples.astype(np.float32) / 32768, log_probs, str(arrays["text"]))
+        # A damaged archive makes zlib, zipfile and numpy raise many kinds.
+        except Exception as error:
             raise BundleError(
                 f"{path} cannot be read: {error}",
                 expected="the arrays samples, log_probs and text",
@@ -163,19 +168,22 @@ def load(folder: Path) -> Bundle:
     """
     path = folder / MANIFEST
     try:
-        manifest = Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
+        if path.is_symlink() or not path.is_file():
+            raise FileNotFoundError("there is no such file")
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        if content.get("format", FORMAT) != FORMAT:  # asked first: its keys may be others
+            raise BundleError(
+                f"{folder} is a bundle of format {content['format']}",
+                expected=f"format {FORMAT}",
+                fix="Pack it again with this version of aimass, or install the one that wrote it",
+            )
+        manifest = Manifest.model_validate(content)
+    except (OSError, ValueError, RecursionError) as error:  # no UTF-8, TOML or manifest
         raise BundleError(
             f"{path} cannot be read: {error}",
             expected="the manifest of a bundle",
             fix="Pack or fetch the bundle again",
         ) from error
-    if manifest.format != FORMAT:
-        raise BundleError(
-            f"{folder} is a bundle of format {manifest.format}",
-            expected=f"format {FORMAT}",
-            fix="Pack it again with this version of aimass, or install the version that wrote it",
-        )
     _check_files(folder, manifest)
     return Bundle(folder, manifest, of_file(path))
 

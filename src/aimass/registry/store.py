@@ -7,14 +7,17 @@ folder named by its digest.
 
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aimass.base.errors import UnknownModel
+from aimass.base.errors import BundleError, UnknownModel
 from aimass.base.files import new_folder
-from aimass.registry.bundle import Bundle
+from aimass.registry.bundle import Bundle, load
 
 PRODUCTION = "production"
 _DIGEST, _FOLDER = "aimass.digest", "aimass.folder"
@@ -58,24 +61,16 @@ class Registry:
     def publish(self, bundle: Bundle, alias: str = PRODUCTION) -> Published:
         """Keep a bundle as the next version of its name and point `alias` at it.
 
-        Publishing the bundle that the alias already points at changes nothing.
+        A bundle that was published before keeps its version; only the alias moves.
         """
         name = bundle.manifest.name
-        self._home.mkdir(parents=True, exist_ok=True)
-        current = self.resolve(name, alias) if self.exists else None
-        if current is not None and current.digest == bundle.digest:
-            return current
-        self._keep(bundle)
-        self._create(name)
-        version = self._client.create_model_version(
-            name,
-            source=self._folder(bundle.digest).as_uri(),
-            tags={_DIGEST: bundle.digest, _FOLDER: bundle.digest},
-        )
-        self.point(name, alias, int(version.version))
-        published = self.resolve(name, alias)
-        assert published is not None
-        return published
+        with self._alone():
+            self._keep(bundle)
+            known = [v for v in self.versions(name) if v.digest == bundle.digest]
+            number = known[0].version if known else self._add(name, bundle.digest)
+            if not known or alias not in known[0].aliases:
+                self.point(name, alias, number)
+            return next(v for v in self.versions(name) if v.version == number)
 
     def point(self, name: str, alias: str, version: int) -> None:
         """Let an alias point at a version; new requests use it at once."""
@@ -141,11 +136,28 @@ class Registry:
             return []
         return sorted(m.name for m in self._client.search_registered_models(max_results=1000))
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Publish in one process at a time: two would create tables and versions twice."""
+        self._home.mkdir(parents=True, exist_ok=True)
+        with (self._home / ".registry.lock").open("w") as file:
+            flock(file, LOCK_EX)
+            yield
+
     def _keep(self, bundle: Bundle) -> None:
         target = self._folder(bundle.digest)
+        if target.is_dir() and not _whole(target, bundle.digest):
+            shutil.rmtree(target)
         if not target.is_dir():
             with new_folder(target) as fresh:
                 shutil.copytree(bundle.folder, fresh, dirs_exist_ok=True)
+
+    def _add(self, name: str, digest: str) -> int:
+        """Register the next version of a name; gives its number."""
+        self._create(name)
+        source = self._folder(digest).as_uri()
+        tags = {_DIGEST: digest, _FOLDER: digest}
+        return int(self._client.create_model_version(name, source=source, tags=tags).version)
 
     def _folder(self, digest: str) -> Path:
         return self._home.resolve() / "bundles" / digest[:16]
@@ -174,3 +186,11 @@ class Registry:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         url = self._url or f"sqlite:///{self._database.resolve()}"
         return MlflowClient(tracking_uri=url, registry_uri=url)
+
+
+def _whole(folder: Path, digest: str) -> bool:
+    """Whether a kept bundle is still the one that was published."""
+    try:
+        return load(folder).digest == digest
+    except BundleError:
+        return False
