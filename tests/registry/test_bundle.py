@@ -5,6 +5,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,8 @@ def test_a_changed_byte(folder: Path, name: str, at: float) -> None:
 @pytest.mark.parametrize("at", [step / 20 for step in range(21)])
 def test_a_changed_byte_of_the_manifest(folder: Path, whole: Bundle, at: float) -> None:
     change_byte(folder / bundles.MANIFEST, at)
-    try:
+    with suppress(BundleError):
         assert load(folder).digest != whole.digest  # which the registry knows
-    except BundleError:
-        pass
 
 
 def change_byte(path: Path, at: float) -> None:

@@ -39,9 +39,11 @@ def registry(tmp_path: Path, empty: Path) -> Registry:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, three: list[Bundle]) -> Registry:
+def shared(tmp_path_factory: pytest.TempPathFactory, three: list[Bundle], empty: Path) -> Registry:
     """Three versions, the last in production, the first also ``old``."""
-    made = Registry(tmp_path_factory.mktemp("shared"))
+    home = tmp_path_factory.mktemp("shared")
+    shutil.copy(empty, home / "registry.db")
+    made = Registry(home)
     for bundle in three:
         made.publish(bundle)
     made.point("tiny", "old", 1)
@@ -143,12 +145,12 @@ def test_an_alias_moves(shared: Registry, three: list[Bundle]) -> None:
     assert ["moving" in v.aliases for v in shared.versions("tiny")] == [False, True, False]
 
 
-def test_a_registry_url(three: list[Bundle], tmp_path: Path) -> None:
+def test_a_registry_url(three: list[Bundle], tmp_path: Path, empty: Path) -> None:
+    shutil.copy(empty, tmp_path / "elsewhere.db")
     url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     mine = Registry(tmp_path / "home", url)
     assert mine.exists
     published = mine.publish(three[0])
-    assert (tmp_path / "elsewhere.db").is_file()
     assert not (tmp_path / "home/registry.db").exists()
     assert Registry(tmp_path / "home", url).resolve("tiny") == published
     assert Registry(tmp_path / "home").resolve("tiny") is None

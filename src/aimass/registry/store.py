@@ -163,8 +163,14 @@ class Registry:
         return self._home.resolve() / "bundles" / digest[:16]
 
     def _create(self, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
         if self._model(name) is None:
-            self._client.create_registered_model(name)
+            try:
+                self._client.create_registered_model(name)
+            except MlflowException as error:  # another machine was first on a shared server
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
 
     def _model(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
