@@ -1,12 +1,13 @@
 """What every request of one service shares."""
 
 import asyncio
+import gc
 from dataclasses import dataclass, field
 
 from aimass.base.contract import Engine
 from aimass.base.settings import Settings
 from aimass.monitoring.metrics import Metrics
-from aimass.runtime.load import Engines, Parallelism
+from aimass.runtime.load import Engines, Model, Parallelism
 from aimass.runtime.scheduler import Scheduler
 
 
@@ -48,5 +49,20 @@ class Service:
         workers = Parallelism.of_machine(config.workers).workers
         scheduler = Scheduler(workers, config.max_waiting)
         metrics = Metrics(lambda: scheduler.taken)
-        engines = Engines(config, lambda model: metrics.loads.labels(model.name).inc())
-        return cls(config, scheduler, engines, metrics)
+
+        def opened(model: Model) -> None:
+            metrics.loads.labels(model.name).inc()
+            _settle()
+
+        return cls(config, scheduler, Engines(config, opened), metrics)
+
+
+def _settle() -> None:
+    """Keep what is there now out of later garbage collections.
+
+    A full collection looks at every object of the libraries loaded so far, and stops all requests
+    for a fifth of a second. Thawed first: what an earlier model left behind goes now.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
