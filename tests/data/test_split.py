@@ -67,6 +67,16 @@ def test_stable_when_speakers_are_added() -> None:
     assert after & {c.speaker for c in few} == before
 
 
+def test_a_second_set_is_held_out_by_name_too() -> None:
+    """Without another salt nobody is left to hold out, and every n-th clip would be taken."""
+    for clips in (clips_of(100, 5), many(900)):
+        kept, test = hold_out(clips, salt="test")
+        again, dev = hold_out(kept)
+        sets = [{c.speaker or c.id for c in part} for part in (again, dev, test)]
+        assert not sets[0] & sets[1] and not sets[1] & sets[2] and not sets[0] & sets[2]
+        assert hold_out(kept[1:], salt="")[1] == [c for c in dev if c != kept[0]]
+
+
 @pytest.mark.parametrize("share", [0.02, DEV_SHARE, 0.5])
 def test_share_is_kept_roughly(share: float) -> None:
     clips = many(5000)

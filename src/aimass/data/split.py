@@ -23,18 +23,24 @@ class Splits:
     test: tuple[Clip, ...]
 
 
-def hold_out(clips: Sequence[Clip], share: float = DEV_SHARE) -> tuple[list[Clip], list[Clip]]:
+def hold_out(
+    clips: Sequence[Clip], share: float = DEV_SHARE, salt: str = ""
+) -> tuple[list[Clip], list[Clip]]:
     """Split clips into ``(kept, held out)``, by speaker where there are enough speakers.
 
     The choice depends on each speaker's (or clip's) own name alone, so it is stable when
     data is added.
+
+    Args:
+        salt: another choice; what is held out of the clips that an earlier call kept needs one.
     """
     speakers = {clip.speaker for clip in clips}
     by_speaker = None not in speakers and len(speakers) >= MIN_SPEAKERS
 
     def held(clip: Clip) -> bool:
         key = clip.speaker if by_speaker and clip.speaker else clip.id
-        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") < share * 2**32
+        drawn = int.from_bytes(hashlib.sha256((salt + key).encode()).digest()[:4], "big")
+        return drawn < share * 2**32
 
     kept = [clip for clip in clips if not held(clip)]
     out = [clip for clip in clips if held(clip)]

@@ -13,6 +13,7 @@ import json
 import shutil
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from aimass import __version__
 from aimass.audio.decode import load as load_audio
 from aimass.audio.decode import probe
 from aimass.base.contract import Progress, no_progress
+from aimass.base.digests import of_file, of_value
 from aimass.base.errors import DataError
 from aimass.base.files import write_json
 from aimass.base.randomness import torch_seed
@@ -69,7 +71,7 @@ class Built:
 
 
 def build(
-    scenario: Path | Scenario,
+    scenario: str | Path | Scenario,
     *,
     config: Settings | None = None,
     progress: Progress = no_progress,
@@ -80,7 +82,7 @@ def build(
         ScenarioError, DataError, AudioError: what is wrong with the file, labels or sound.
         TrainingError: training or export failed.
     """
-    plan = scenario if isinstance(scenario, Scenario) else read(scenario)
+    plan = scenario if isinstance(scenario, Scenario) else read(Path(scenario))
     config = config or settings()
     stages = Stages(config.home / "builds" / plan.name)
     with stages.lock():
@@ -107,7 +109,7 @@ def split(plan: Scenario) -> tuple[Splits, str]:
     kept: list[Clip] = list(given["train"].clips)
     for name in ("test", "dev"):
         if name not in given:
-            kept, held = hold_out(kept)
+            kept, held = hold_out(kept, salt="" if name == "dev" else name)
             given[name] = Corpus(tuple(held), source.licence, source.source)
     splits = Splits(tuple(kept), given["dev"].clips, given["test"].clips)
     refuse_leaks(splits)
@@ -119,6 +121,7 @@ def _prepare(plan: Scenario, stages: Stages, progress: Progress) -> Path:
     sets = {name: Corpus(getattr(splits, name), licence, plan.data.train) for name in SPLITS}
 
     def work(folder: Path) -> None:
+        content = _content(splits)
         for name, corpus in sets.items():
             path = folder / f"{name}.jsonl.gz"
             manifest.write(corpus.clips, path, licence=licence, progress=progress)
@@ -126,9 +129,31 @@ def _prepare(plan: Scenario, stages: Stages, progress: Progress) -> Path:
         TokenSet.from_texts(texts).save(folder / bundles.TOKENS)
         (folder / bundles.LICENCE).write_text(licence + "\n", encoding="utf-8")
         write_json(folder / "features.json", _features(splits.train).to_dict())
+        write_json(folder / "content.json", content)
 
     inputs = [plan.language, {name: fingerprint(corpus) for name, corpus in sets.items()}]
     return stages.run("prepare", inputs, work)
+
+
+def _content(splits: Splits) -> str:
+    """The digest of all sound and labels, wherever they stand; refuses copies in two sets."""
+    of_recording = cache(of_file)
+    refuse_leaks(splits, of_recording)
+    rows = {
+        name: [
+            [
+                of_recording(clip.path.resolve()),
+                clip.text,
+                clip.speaker,
+                clip.language,
+                clip.start,
+                clip.duration,
+            ]
+            for clip in getattr(splits, name)
+        ]
+        for name in SPLITS
+    }
+    return of_value(rows)
 
 
 def _features(clips: tuple[Clip, ...]) -> FeatureSpec:
@@ -232,8 +257,9 @@ def _pack(
             "aimass": __version__,
             "torch": torch.__version__,
             "python": ".".join(map(str, sys.version_info[:2])),
-            "prepared": prepared.name,
-            "trained": weights.name,
+            # Digests of content: the same data and settings give the same bundle anywhere.
+            "prepared": json.loads((prepared / "content.json").read_text()),
+            "trained": of_file(weights / "model.safetensors"),
             "training": plan.training.model_dump(),
         },
         "licences": {"data": licence, "weights": licence},

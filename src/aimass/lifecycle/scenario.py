@@ -14,6 +14,7 @@
 """
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ class Data(_Strict):
 class Training(_Strict):
     """The knobs of training that change how long it takes."""
 
-    epochs: int = Field(80, gt=0, le=10_000)
-    batch_size: int = Field(32, gt=0, le=4096)
+    epochs: int = Field(80, gt=0, le=10_000, strict=True)
+    batch_size: int = Field(32, gt=0, le=4096, strict=True)
     learning_rate: float = Field(3e-3, gt=0, le=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, strict=True)
 
 
 class Scenario(_Strict):
@@ -117,7 +118,8 @@ def _yaml(path: Path) -> dict[str, Any]:
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # Dates and numbers that cannot be make the reader raise ValueError, deep nesting the other.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ScenarioError(
             f"{path} is no YAML: {error}",
             expected="keys and values such as 'name: digits'",
@@ -154,7 +156,8 @@ def _explained(path: Path, error: ValidationError) -> ScenarioError:
             param=key,
         )
     return ScenarioError(
-        f"{path} has {key}: {fault['input']!r}",
+        # A short form: a few lines of YAML can stand for gigabytes.
+        f"{path} has {key}: {reprlib.repr(fault['input'])[:100]}",
         expected=fault["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
         fix=f"Correct '{key}'",
         param=key,

@@ -1,5 +1,6 @@
 """Stages whose output is named by the digest of their inputs, so that a build resumes."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -61,6 +62,8 @@ class Stages:
                     expected="one build of a scenario at a time",
                     fix="Wait for it, or stop it",
                 ) from error
+            for fresh in self.folder.glob(".*-*"):  # half a stage that a killed build left
+                shutil.rmtree(fresh, ignore_errors=True)
             yield
 
 
@@ -73,5 +76,5 @@ def fingerprint(corpus: Corpus) -> list[Any]:
     for clip in corpus.clips:
         state = clip.path.stat()
         label = (clip.text, clip.speaker, clip.split, clip.language, clip.start, clip.duration)
-        rows.append([clip.id, *label, state.st_size, state.st_mtime_ns])
+        rows.append([clip.id, str(clip.path), *label, state.st_size, state.st_mtime_ns])
     return [str(corpus.source.resolve()), corpus.licence, rows]
