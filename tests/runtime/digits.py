@@ -1,0 +1,99 @@
+"""The shipped digits model and the sample recordings, for the tests of the runtime."""
+
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aimass.audio.decode import load as load_audio
+from aimass.base.contract import Samples
+from aimass.compression.export import export
+from aimass.data.corpus import Clip, read
+from aimass.features.fbank import FeatureSpec
+from aimass.models.causal_conv import CausalConv, CausalConvSpec
+from aimass.registry import bundle as bundles
+from aimass.registry.bundle import Bundle
+from aimass.runtime.ctc import CtcEngine, StreamingGraph
+from aimass.runtime.load import shipped
+from aimass.text.tokens import TokenSet
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+DIGITS = SAMPLES / "digits"
+RATE = 8000
+
+
+@cache
+def engine() -> CtcEngine:
+    """The shipped digits model."""
+    return CtcEngine(bundles.load(shipped()["digits"]))
+
+
+@cache
+def clips() -> tuple[Clip, ...]:
+    """The test split of the sample digits."""
+    return read(DIGITS).split("test").clips
+
+
+@cache
+def samples(path: Path) -> Samples:
+    """A recording at 8 kHz."""
+    return load_audio(path, rate=RATE).mono()
+
+
+def babbling(folder: Path) -> Bundle:
+    """A bundle of random float weights, which says much, and another thing at the least change."""
+    shape = CausalConvSpec(40, 6, channels=24, blocks=3, kernel=7)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        model = CausalConv(shape).eval()
+        model.mean.fill_(-9)
+        model.scale.fill_(0.4)
+        with torch.no_grad():
+            model.head.weight.mul_(6)
+    folder.mkdir()
+    export(model, folder / bundles.GRAPH)
+    tokens = TokenSet(("▁a", "▁b", "c", "d", "▁"))
+    tokens.save(folder / bundles.TOKENS)
+    (folder / bundles.LICENCE).write_text("none\n")
+    features = FeatureSpec(sample_rate=RATE, bins=40)
+    graph: dict[str, Any] = {"stack": 4, "cache": [3, 24, 6], "tail": 0.4, "precision": "float"}
+    runs = StreamingGraph(folder / bundles.GRAPH, bundles.Graph.model_validate(graph), features)
+    manifest = {
+        "name": "babbling",
+        "task": "transcribe",
+        "language": "en",
+        "metric": "wer",
+        "parameters": 1,
+        "features": features.to_dict(),
+        "graph": graph,
+        "scores": {},
+        "lineage": {},
+        "licences": {},
+    }
+    return bundles.write(folder, manifest, runs.golden(speech()[:RATE], tokens))
+
+
+def speech() -> Samples:
+    """Some seconds of real speech."""
+    return samples(SAMPLES / "jfk.wav")[: 4 * RATE]
+
+
+def copy_of(bundle: Bundle, folder: Path) -> Path:
+    """A copy that may be damaged."""
+    return Path(shutil.copytree(bundle.folder, folder))
+
+
+def in_a_row(
+    chosen: tuple[Clip, ...], pause: float, lead: float = 0.5
+) -> tuple[Samples, list[float]]:
+    """Clips with a pause after each, and where each begins, in seconds."""
+    parts, starts, at = [np.zeros(round(lead * RATE), np.float32)], [], lead
+    for clip in chosen:
+        starts.append(at)
+        sound = samples(clip.path)
+        parts += [sound, np.zeros(round(pause * RATE), np.float32)]
+        at += len(sound) / RATE + round(pause * RATE) / RATE
+    return np.concatenate(parts), starts

@@ -1,0 +1,181 @@
+"""Measuring: the errors are those of the recordings named, whole or cut out of longer ones."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment
+from aimass.base.errors import AudioNotFound, DataError, RequestError, UnknownModel
+from aimass.data import manifest
+from aimass.data.corpus import Clip, Corpus
+from aimass.runtime.evaluate import evaluate, metric_of, peak_memory_mb
+
+from . import digits
+from .digits import DIGITS, RATE
+
+KEYS = [
+    "metric", "error_rate", "interval", "errors", "utterances", "speakers",
+    "per_speaker", "rtf", "peak_memory_mb", "audio_seconds", "worst",
+]  # fmt: skip
+
+
+class Parrot:
+    """Says the same to everything, and keeps what it heard."""
+
+    name = "parrot"
+    sample_rate = RATE
+    max_seconds = 2.0
+    invents_on_silence = False
+
+    def __init__(self, says: str = "one") -> None:
+        self.says = says
+        self.heard: list[Samples] = []
+        self.options: list[RecognizeOptions] = []
+
+    def recognize(self, samples: Samples, options: RecognizeOptions) -> Hypothesis:
+        self.heard.append(samples)
+        self.options.append(options)
+        return Hypothesis((Segment(0.0, len(samples) / RATE, self.says),))
+
+    def close(self) -> None:
+        pass
+
+
+def corpus_of(*clips: Clip) -> Corpus:
+    return Corpus(clips, "", Path("test"))
+
+
+def test_the_shipped_model_on_the_sample_digits() -> None:
+    told: list[tuple[str, int, int | None]] = []
+    card = evaluate(digits.engine(), DIGITS, progress=lambda *step: told.append(step))
+    assert card.metric == "wer"
+    assert card.error_rate <= 0.05
+    assert (card.utterances, card.speakers) == (60, 6)
+    assert told[-1] == ("evaluate", 60, 60)
+    found: dict[str, Any] = card.to_dict()
+    assert list(found) == KEYS
+    assert found["errors"].keys() == {"substitutions", "deletions", "insertions", "length"}
+    assert found["per_speaker"][0].keys() == {"speaker", "utterances", "error_rate"}
+    low, high = found["interval"]
+    assert 0 <= low <= card.error_rate <= high <= 1
+    total = sum(len(digits.samples(clip.path)) for clip in digits.clips()) / RATE
+    assert found["audio_seconds"] == pytest.approx(total)
+    assert 0 < found["rtf"] < 50
+    assert found["peak_memory_mb"] > 20
+
+
+def test_guessing_one_word_is_right_one_time_in_ten() -> None:
+    card = evaluate(Parrot(), DIGITS)
+    assert card.error_rate == pytest.approx(0.9)
+    assert len(card.worst) == 10
+
+
+def test_the_split_is_the_one_asked_for() -> None:
+    assert evaluate(Parrot(), DIGITS, split="train").utterances == 240
+    with pytest.raises(DataError, match="no clip in split 'dev'"):
+        evaluate(Parrot(), DIGITS, split="dev")
+
+
+def test_a_model_by_name() -> None:
+    some = corpus_of(*digits.clips()[:3])
+    assert evaluate("digits", some).utterances == 3
+    with pytest.raises(UnknownModel):
+        evaluate("nobody", some)
+
+
+def test_cuts_of_a_longer_recording(tmp_path: Path) -> None:
+    chosen = digits.clips()[::2]
+    sound, starts = digits.in_a_row(chosen, pause=0.3)
+    soundfile.write(tmp_path / "long.wav", sound, RATE)
+    cuts = [
+        replace(
+            clip,
+            path=tmp_path / "long.wav",
+            start=start - 0.1,
+            duration=len(digits.samples(clip.path)) / RATE + 0.2,
+        )
+        for clip, start in zip(chosen, starts, strict=True)
+    ]
+    manifest.write(cuts, tmp_path / "cuts.jsonl.gz")
+    card = evaluate(digits.engine(), tmp_path / "cuts.jsonl.gz")
+    assert card.utterances == 30
+    assert card.error_rate <= 0.07
+    seconds = sum(cut.duration or 0 for cut in cuts)
+    assert card.cost.audio_seconds == pytest.approx(seconds, abs=0.01)
+
+    turned = [replace(cut, text=other.text) for cut, other in zip(cuts, cuts[3:], strict=False)]
+    assert evaluate(digits.engine(), corpus_of(*turned)).error_rate > 0.9  # the start matters
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "first", "last"),
+    [(0.0, None, 0, 32_000), (0.5, 1.0, 4_000, 12_000), (3.0, None, 24_000, 32_000)],
+)
+def test_an_engine_hears_the_stretch_and_no_more(
+    tmp_path: Path, start: float, duration: float | None, first: int, last: int
+) -> None:
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * RATE).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", sound, RATE, subtype="FLOAT")
+    parrot = Parrot()
+    clip = Clip("a", tmp_path / "a.wav", "one", language="de", start=start, duration=duration)
+    card = evaluate(parrot, corpus_of(clip))
+    assert np.array_equal(np.concatenate(parrot.heard), sound[first:last])
+    assert card.cost.audio_seconds == pytest.approx((last - first) / RATE)
+    assert {options.language for options in parrot.options} == {"de"}
+
+
+def test_a_long_cut_is_given_in_pieces_that_the_engine_takes(tmp_path: Path) -> None:
+    sound, _ = digits.in_a_row(digits.clips()[:12], pause=0.4)
+    soundfile.write(tmp_path / "a.wav", sound, RATE)
+    parrot = Parrot()
+    clip = Clip("a", tmp_path / "a.wav", "one", start=0.5, duration=8.0)
+    evaluate(parrot, corpus_of(clip))
+    lengths = [len(samples) for samples in parrot.heard]
+    assert max(lengths) <= parrot.max_seconds * RATE
+    assert sum(lengths) == 8 * RATE
+
+
+def test_metrics() -> None:
+    clips = (digits.clips()[0], replace(digits.clips()[1], id="b"))
+    assert evaluate(Parrot("zero"), corpus_of(*clips), metric="cer").error_rate == 0
+    assert evaluate(Parrot("zeroes"), corpus_of(*clips), metric="cer").error_rate == 0.5
+    assert evaluate(Parrot("zeroes"), corpus_of(*clips), metric="wer").error_rate == 1
+    right = evaluate(Parrot("zero"), corpus_of(*clips), metric="classification_error")
+    assert (right.metric, right.error_rate) == ("classification_error", 0)
+    with pytest.raises(RequestError, match=r"metric 'accuracy'.*wer, cer") as caught:
+        evaluate(Parrot(), corpus_of(*clips), metric="accuracy")  # type: ignore[arg-type]
+    assert caught.value.param == "metric"
+
+
+@pytest.mark.parametrize(
+    ("languages", "metric"),
+    [
+        (["en"], "wer"),
+        ([None], "wer"),
+        (["ja", "ja"], "cer"),
+        (["zh"], "cer"),
+        (["ja", "en"], "cer"),
+        (["de", None], "wer"),
+    ],
+)
+def test_the_metric_of_a_language(languages: list[str | None], metric: str) -> None:
+    clips = [replace(digits.clips()[n], language=name) for n, name in enumerate(languages)]
+    assert metric_of(Parrot(), corpus_of(*clips)) == metric
+
+
+def test_a_bundle_knows_its_metric() -> None:
+    japanese = replace(digits.clips()[0], language="ja")
+    assert metric_of(digits.engine(), corpus_of(japanese)) == "wer"
+
+
+def test_a_recording_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(AudioNotFound):
+        evaluate(Parrot(), corpus_of(Clip("a", tmp_path / "gone.wav", "one")))
+
+
+def test_memory_is_of_this_process() -> None:
+    assert 20 < peak_memory_mb() < 1_000_000
