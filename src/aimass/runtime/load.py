@@ -7,10 +7,12 @@ version of a registered model.
 
 import os
 import re
+import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -27,6 +29,7 @@ from aimass.runtime.ctc import CtcEngine
 
 ENGINES = "aimass.engines"
 FRESH_SECONDS = 1.0
+NICENESS = 10
 MAX_REMEMBERED = 1000
 _NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([A-Za-z0-9][A-Za-z0-9._-]{0,63}))?")
 
@@ -190,6 +193,22 @@ def load(name: str | None = None) -> Engine:
     return open_model(resolve(name or settings().default_model))
 
 
+def _behind(opening: Callable[[], Engine]) -> Engine:
+    """Open an engine so that the threads of its library run behind ours, where Linux is.
+
+    Threads inherit the priority of the one that starts them. A large model's threads compute for
+    seconds; answering requests and small models takes milliseconds and must not wait for them.
+    """
+
+    def low() -> Engine:
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        return opening()
+
+    with ThreadPoolExecutor(1) as once:
+        return once.submit(low).result()
+
+
 class Engines:
     """Engines that are loaded once and shared; thread-safe.
 
@@ -254,7 +273,7 @@ class Engines:
 
     def _open(self, model: Model) -> Engine:
         try:
-            engine = open_model(model, self._parallelism)
+            engine = _behind(lambda: open_model(model, self._parallelism))
         except AimassError:
             raise
         except Exception as error:  # an adapter's library may raise anything
