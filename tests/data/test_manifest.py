@@ -8,7 +8,7 @@ import soundfile
 from lhotse import CutSet
 
 from aimass.audio.decode import probe
-from aimass.base.errors import AudioNotFound, DataError
+from aimass.base.errors import AudioNotFound, DataError, NotAudio
 from aimass.data import manifest
 from aimass.data.corpus import Clip, read
 
@@ -77,6 +77,13 @@ def test_progress_counts_to_the_end(tmp_path: Path) -> None:
 def test_a_recording_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(AudioNotFound):
         manifest.write([Clip("a", tmp_path / "gone.wav", "a")], tmp_path / "c.jsonl")
+
+
+def test_a_recording_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "page.wav").write_text("<html>not found</html>")
+    with pytest.raises(NotAudio, match=r"page\.wav: ") as caught:
+        manifest.write([Clip("a", tmp_path / "page.wav", "a")], tmp_path / "c.jsonl")
+    assert str(caught.value).count("page.wav") == 1
 
 
 def test_a_recording_without_a_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,13 @@ import json
 import math
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from aimass.base.errors import DataError
+from aimass.base.errors import AudioError, DataError
 
 METADATA = "metadata.tsv"
 LICENCE_FILES = ("LICENSE_NOTE.txt", "LICENSE", "LICENSE.txt", "LICENCE", "LICENCE.txt")
@@ -62,6 +63,18 @@ class Corpus:
                 fix="Name another folder, or correct the split column",
             )
         return Corpus(kept, self.licence, self.source)
+
+
+@contextmanager
+def naming(clip: Clip) -> Iterator[None]:
+    """Say of an `AudioError` in the block which of many recordings it is about."""
+    try:
+        yield
+    except AudioError as error:
+        if str(clip.path) in error.found:
+            raise
+        found = f"{clip.path}: {error.found}"
+        raise type(error)(found, expected=error.expected, fix=error.fix) from error
 
 
 def read(source: Path) -> Corpus:

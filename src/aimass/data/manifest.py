@@ -9,7 +9,7 @@ from lhotse.audio import AudioSource
 from aimass.audio.decode import probe
 from aimass.base.contract import Progress, no_progress
 from aimass.base.errors import DataError
-from aimass.data.corpus import Clip
+from aimass.data.corpus import Clip, naming
 
 
 def write(
@@ -24,7 +24,8 @@ def write(
     clips = list(clips)
     with CutSet.open_writer(path, overwrite=True) as writer:
         for number, clip in enumerate(clips, start=1):
-            writer.write(_cut(clip, licence))
+            with naming(clip):
+                writer.write(_cut(clip, licence))
             progress("manifest", number, len(clips))
 
 

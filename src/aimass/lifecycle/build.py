@@ -34,7 +34,7 @@ from aimass.base.settings import Settings, settings
 from aimass.compression.export import export, quantize
 from aimass.data import corpus as corpora
 from aimass.data import manifest
-from aimass.data.corpus import Clip, Corpus
+from aimass.data.corpus import Clip, Corpus, naming
 from aimass.data.split import Splits, hold_out, refuse_leaks
 from aimass.evaluation.scorecard import Scorecard
 from aimass.features.fbank import FeatureSpec
@@ -202,7 +202,8 @@ def _examples(
 ) -> list[Example]:
     examples = []
     for number, clip in enumerate(clips, start=1):
-        samples = load_audio(clip.path, rate=rate).mono()
+        with naming(clip):
+            samples = load_audio(clip.path, rate=rate).mono()
         if clip.duration is not None:
             first = round(clip.start * rate)
             samples = samples[first : first + round(clip.duration * rate)]

@@ -10,7 +10,7 @@ from aimass.audio.decode import load as load_audio
 from aimass.audio.types import Audio
 from aimass.base.contract import Engine, Progress, RecognizeOptions, no_progress
 from aimass.base.errors import RequestError
-from aimass.data.corpus import Clip, Corpus, read
+from aimass.data.corpus import Clip, Corpus, naming, read
 from aimass.evaluation.scorecard import Cost, Metric, Scorecard, Scored, score
 from aimass.runtime.load import load
 from aimass.runtime.transcribe import hear_blocks, put_together, transcribe
@@ -53,7 +53,8 @@ def evaluate(
     audio_seconds = 0.0
     started = time.perf_counter()
     for number, clip in enumerate(corpus.clips, start=1):
-        text, seconds = _recognised(engine, clip)
+        with naming(clip):
+            text, seconds = _recognised(engine, clip)
         audio_seconds += seconds
         results.append(Scored(clip.id, clip.speaker, clip.text, text))
         progress("evaluate", number, len(corpus.clips))
