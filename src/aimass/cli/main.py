@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from aimass.base.contract import RecognizeOptions, Transcript
 from aimass.base.errors import AimassError, RequestError
-from aimass.base.settings import settings
+from aimass.base.settings import Settings, settings
 from aimass.cli.progress import shown
 
 app = typer.Typer(
@@ -44,7 +45,7 @@ ModelName = Annotated[
 def run() -> None:
     """Run the command line and end the process with a documented exit code."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # Typer gives 130 after an interrupt
     except AimassError as error:
         Console(stderr=True).print(f"[bold red]{error.code}[/]: ", end="")
         Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
@@ -52,11 +53,21 @@ def run() -> None:
     except UsageError as error:
         error.show()
         sys.exit(error.exit_code)
+    except ValidationError as error:
+        if error.title != Settings.__name__:
+            raise
+        for fault in error.errors():
+            name = f"AIMASS_{fault['loc'][0]}".upper()
+            typer.echo(f"{name} is {fault['input']!r}: {fault['msg']}", err=True)
+        sys.exit(RequestError.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        code = 0  # the reader of our output went away, as `head` does
+    if isinstance(code, int):
+        sys.exit(code)
 
 
 @app.command()
