@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from aimass.base.errors import TrainingError
@@ -78,8 +79,10 @@ def quantize(source: Path, target: Path) -> None:
 
     The depthwise convolutions stay in float; they hold few weights.
     """
+    # With the shapes written into the graph first, as the quantiser asks for.
+    quant_pre_process(source, target, skip_optimization=True, skip_symbolic_shape=True)
     quantize_dynamic(
-        source,
+        target,
         target,
         op_types_to_quantize=["MatMul"],
         per_channel=True,
