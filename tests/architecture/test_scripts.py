@@ -194,7 +194,9 @@ def test_set_up_names_its_sets(clone: Path) -> None:
     assert "Expected serve, train or dev" in done.stderr
 
 
-@pytest.mark.parametrize(("there", "asked"), [("serve", "serve"), ("dev", "dev"), ("dev", "serve"), ("train", "serve")])
+@pytest.mark.parametrize(
+    ("there", "asked"), [("serve", "serve"), ("dev", "dev"), ("dev", "serve"), ("train", "serve")]
+)
 def test_set_up_does_nothing_twice(clone: Path, there: str, asked: str) -> None:
     total = subprocess.run(["cksum"], input="ab", capture_output=True, text=True, check=True)
     stamp = "-".join(total.stdout.split())

@@ -1,5 +1,8 @@
 """What is exported is what was trained, in our runtime and in sherpa-onnx."""
 
+import os
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -140,6 +143,19 @@ def test_exporting_twice_gives_the_same_bytes(graphs: Path, tmp_path: Path) -> N
     quantize(tmp_path / "float.onnx", tmp_path / "int8.onnx")
     for name in ("float.onnx", "int8.onnx"):
         assert (tmp_path / name).read_bytes() == (graphs / name).read_bytes()
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_another_process_gives_the_same_bytes(graphs: Path, tmp_path: Path, seed: str) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from aimass.compression.export import quantize\n"
+        "quantize(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", code, str(graphs / "float.onnx"), str(tmp_path / "out")]
+    subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
+    assert (tmp_path / "out").read_bytes() == (graphs / "int8.onnx").read_bytes()
 
 
 def plant(path: Path, name: str, change: float) -> None:

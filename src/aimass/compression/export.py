@@ -89,6 +89,12 @@ def quantize(source: Path, target: Path) -> None:
         weight_type=QuantType.QInt8,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
+    graph = onnx.load(target)
+    # The quantiser leaves them in the order of a set, which is another one in every process.
+    properties = sorted(graph.metadata_props, key=lambda entry: entry.key)
+    del graph.metadata_props[:]
+    graph.metadata_props.extend(properties)
+    onnx.save(graph, target)
 
 
 def _describe(path: Path, model: CausalConv) -> None:
