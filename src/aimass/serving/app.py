@@ -90,8 +90,7 @@ async def _aimass_error(request: Request, error: Exception) -> JSONResponse:
     service: Service = request.app.state.service
     service.metrics.errors.labels(error.code).inc()
     if error.status >= 500:
-        cause = error.__cause__  # such as what an engine raised
-        log.error("%s %s: %s", request.method, request.url.path, error, exc_info=cause)
+        log.error("%s %s: %s", request.method, request.url.path, error)
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Busy) else None
     return JSONResponse(error.problem(), error.status, headers)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
@@ -22,6 +23,7 @@ from aimass.serving.fields import Asked, parse
 from aimass.serving.service import Service
 from aimass.text import formats
 
+log = logging.getLogger(__name__)
 router = APIRouter()
 
 MAX_FIELDS = 200
@@ -119,6 +121,7 @@ async def _recognised(
                 raise value
             if isinstance(value, BaseException):
                 ended = True
+                log.error("model '%s' failed", engine.name, exc_info=value)
                 raise ServiceError(
                     f"model '{engine.name}' failed",
                     expected="words or an audio error",
