@@ -83,10 +83,6 @@ def test_words_by_name(journey: Journey) -> None:
     for clip, line in zip(clips, said, strict=True):
         assert line.startswith(f"{clip}: ")
         assert line.endswith(": six") == (f"audio/{clip.name}" not in wrong)
-    whole = aimass_json(
-        journey.home, "transcribe", clips[0], "--model", "three@1", "--format", "json"
-    )
-    assert whole["text"] == said[0].rpartition(": ")[2]
 
 
 def test_measured_by_name(journey: Journey) -> None:
@@ -109,10 +105,9 @@ def test_building_again_reuses_every_stage(journey: Journey) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in journey.builds.rglob("*.onnx")}
 
 
-def test_a_model_is_shown_and_verified(journey: Journey) -> None:
-    shown = aimass_json(journey.home, "models", "show", "three")
+def test_a_model_is_shown(journey: Journey) -> None:
+    shown = aimass_json(journey.home, "models", "show", "three@production")
     assert (shown["model"], shown["digest"]) == ("three@1", journey.said["digest"])
-    assert "whole" in aimass(journey.home, "models", "verify", "three@production")
 
 
 class Stopped(Exception):

@@ -90,7 +90,7 @@ def quantize(source: Path, target: Path) -> None:
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
     graph = onnx.load(target)
-    # The quantiser leaves them in the order of a set, which is another one in every process.
+    # The quantiser leaves them in an order that is another one in some processes.
     properties = sorted(graph.metadata_props, key=lambda entry: entry.key)
     del graph.metadata_props[:]
     graph.metadata_props.extend(properties)
