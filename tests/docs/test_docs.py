@@ -63,7 +63,11 @@ def test_pages_have_commands() -> None:
 
 def test_make_test_runs_the_gate() -> None:
     plan = subprocess.run(
-        ["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "test"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert plan.stdout.strip() == "scripts/test"
     assert "-m pytest" in (ROOT / "scripts/test").read_text()
