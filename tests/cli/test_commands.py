@@ -226,3 +226,12 @@ def test_a_recording_of_minutes(aimass: Command, tmp_path: Path) -> None:
     assert len(found["segments"]) >= 2
     starts = [segment["start"] for segment in found["segments"]]
     assert starts == sorted(starts)
+
+
+def test_doctor_says_what_to_type_to_the_letter(
+    aimass: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extras = {"train": ("no-such-package", "training your own models")}
+    monkeypatch.setattr("aimass.cli.doctor.EXTRAS", extras)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "pip install 'aimass[train]'; in a clone: make trainer" in aimass("doctor").out

@@ -18,6 +18,7 @@ EXTRAS = {
     "sherpa": ("sherpa-onnx", "models of the sherpa-onnx zoo"),
     "train": ("torch", "training your own models"),
 }
+TARGETS = {"whisper": "make up", "sherpa": "make trainer", "train": "make trainer"}
 FREE_GB = 2.0
 
 
@@ -65,7 +66,7 @@ def _extras() -> Iterator[Finding]:
         try:
             yield Finding(f"{extra}: {purpose}", f"{package} {version(package)}", True)
         except PackageNotFoundError:
-            fix = f"pip install 'aimass[{extra}]'"
+            fix = f"pip install 'aimass[{extra}]'; in a clone: {TARGETS[extra]}"
             yield Finding(f"{extra}: {purpose}", f"no {package}", False, fix)
 
 

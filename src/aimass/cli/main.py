@@ -315,7 +315,7 @@ def doctor(as_json: Json = False) -> None:
         table = Table("", "what", "found", "to do")
         for finding in findings:
             mark = "[green]ok[/]" if finding.ok else "[yellow]--[/]"
-            table.add_row(mark, finding.what, finding.found, finding.fix)
+            table.add_row(mark, *map(escape, (finding.what, finding.found, finding.fix)))
         Console().print(table)
     if any(finding.needed and not finding.ok for finding in findings):
         sys.exit(6)
