@@ -80,15 +80,48 @@ def test_transcribe_channels(aimass: Command, tmp_path: Path) -> None:
     soundfile.write(path, list(zip(*both, strict=True)), RATE)
     said = aimass("transcribe", path, "--model", "digits", "--split-channels")
     assert said.out == "channel 0: one\nchannel 1: two\n"
-    parts = aimass(
-        "transcribe", path, ONE, "--model", "digits", "--split-channels", "--format", "json"
-    ).out
-    found = [json.loads(part + "}") for part in parts.split("\n}\n")[:-1]]
+    found = json.loads(
+        aimass(
+            "transcribe", path, ONE, "--model", "digits", "--split-channels", "--format", "json"
+        ).out
+    )
     assert [(row["file"], row["channel"], row["text"]) for row in found] == [
         (str(path), 0, "one"),
         (str(path), 1, "two"),
         (str(ONE), 0, "one"),
     ]
+
+
+def test_subtitles_are_of_one_transcript(aimass: Command) -> None:
+    said = aimass("transcribe", ONE, TWO, "--model", "digits", "--format", "vtt")
+    assert (said.code, said.out) == (2, "")
+    assert "more than one transcript" in said.err
+
+
+def test_a_bundle_is_brought_under_its_name_alone(aimass: Command) -> None:
+    folder = shipped()["digits"]
+    said = aimass("models", "pull", "other", "--from", folder)
+    assert said.code == 2 and "aimass models pull digits --from" in said.err
+    assert aimass("models", "pull", "digits", "--from", folder).code == 0
+    assert "digits@1" in aimass("models", "list").out
+
+
+def test_a_name_that_would_never_be_reached(aimass: Command, tmp_path: Path) -> None:
+    said = aimass("models", "pull", "digits", "--from", tmp_path)
+    assert said.code == 2 and "already a model of our own" in said.err
+
+
+def test_a_damaged_registry_is_told(aimass: Command, home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "registry.db").write_text("junk" * 1000)
+    said = aimass("models", "list")
+    assert said.code == 8 and "registry.db cannot be asked" in said.err
+
+
+@pytest.mark.parametrize(("split", "code"), [("foo", 2), ("dev", 4)])
+def test_a_split_that_is_not_there(aimass: Command, split: str, code: int) -> None:
+    said = aimass("eval", "--model", "digits", "--data", "samples/digits", "--split", split)
+    assert said.code == code
 
 
 def test_one_bad_file_does_not_stop_the_others(aimass: Command, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aimass.base.contract import RecognizeOptions, Transcript
-from aimass.base.errors import AimassError, RequestError
+from aimass.base.errors import AimassError, BundleError, RequestError
 from aimass.base.settings import Settings, settings
 from aimass.cli.progress import shown
 
@@ -146,7 +146,15 @@ def transcribe(
         word_times=words,
     )
     engine = load(model)
+    if output in ("srt", "vtt") and (split or len(files) > 1):
+        raise RequestError(
+            f"format {output} for more than one transcript",
+            expected="one file, its channels mixed",
+            fix="Write the files one by one, or choose text or json",
+            param="format",
+        )
     failed: AimassError | None = None
+    found_json: list[dict[str, Any]] = []
     for file in files:
         try:
             channels = range(probe(file).channels) if split else [None]
@@ -155,12 +163,19 @@ def transcribe(
                     found = transcribe_file(
                         file, engine, options, channel=channel, progress=progress
                     )
-                _print_transcript(found, output, file if len(files) > 1 else None, words)
+                label = file if len(files) > 1 else None
+                if output in ("json", "verbose_json"):
+                    found_json.append(_as_json(found, output, label, words))
+                else:
+                    _print_transcript(found, output, label)
         except AimassError as error:
             if len(files) == 1:
                 raise
             typer.echo(f"{file}: {error}", err=True)  # the other files are still worth doing
             failed = error
+    if found_json:
+        several = split or len(files) > 1
+        _print_json(found_json if several else found_json[0])
     if failed is not None:
         sys.exit(failed.exit_code)
 
@@ -268,12 +283,39 @@ def pull(
         Path | None, typer.Option("--from", help="A local folder or archive instead.")
     ] = None,
 ) -> None:
-    """Fetch a pretrained model, check its digests and keep it under AIMASS_HOME."""
-    from aimass.registry import pretrained
+    """Fetch a pretrained model, or bring a model from a path; checked, and kept in AIMASS_HOME."""
+    from aimass.registry import bundle, pretrained
+    from aimass.registry.store import Registry
+    from aimass.runtime.ctc import CtcEngine
+    from aimass.runtime.load import open_model, resolve, shipped
 
-    with shown() as progress:
-        folder = pretrained.pull(name, home=settings().home, source=source, progress=progress)
-    Console(soft_wrap=True).print(f"{name} is ready in {folder}")
+    registry = Registry(settings().home, settings().registry_url)
+    if source is not None and (source / bundle.MANIFEST).is_file():
+        brought = bundle.load(source)
+        if brought.manifest.name != name:
+            raise RequestError(
+                f"{source} is the bundle of a model called '{brought.manifest.name}'",
+                expected=f"a bundle called '{name}'",
+                fix=f"Type: aimass models pull {brought.manifest.name} --from {source}",
+            )
+        CtcEngine(brought)  # a model that does not give its golden output is not published
+        folder = registry.publish(brought).folder
+    else:
+        if name in shipped() or name in registry.names():
+            raise RequestError(
+                f"there is already a model of our own called '{name}'",
+                expected="a new name",
+                fix="Choose another name; this one would never be reached",
+            )
+        with shown() as progress:
+            folder = pretrained.pull(name, home=settings().home, source=source, progress=progress)
+        if source is not None:
+            try:
+                open_model(resolve(name)).close()
+            except BundleError:  # a model that does not load is not ready
+                pretrained.remove(settings().home, name)
+                raise
+    Console(soft_wrap=True).print(f"{name} is ready in {folder}", markup=False)
 
 
 @models.command()
@@ -321,25 +363,25 @@ def doctor(as_json: Json = False) -> None:
         sys.exit(6)
 
 
-def _print_transcript(found: Transcript, output: str, file: Path | None, words: bool) -> None:
+def _as_json(found: Transcript, output: str, file: Path | None, words: bool) -> dict[str, Any]:
     from aimass.text import formats
 
-    if output in ("json", "verbose_json"):
-        content = (
-            formats.to_json(found)
-            if output == "json"
-            else formats.to_verbose_json(found, ("segment", "word") if words else ("segment",))
-        )
-        about: dict[str, Any] = {} if file is None else {"file": str(file)}
-        if found.channel is not None:
-            about["channel"] = found.channel
-        _print_json(about | content)
-        return
+    about: dict[str, Any] = {} if file is None else {"file": str(file)}
+    if found.channel is not None:
+        about["channel"] = found.channel
+    if output == "json":
+        return about | formats.to_json(found)
+    return about | formats.to_verbose_json(found, ("segment", "word") if words else ("segment",))
+
+
+def _print_transcript(found: Transcript, output: str, file: Path | None) -> None:
+    from aimass.text import formats
+
     write = {"text": formats.to_text, "srt": formats.to_srt, "vtt": formats.to_vtt}[output]
     label = "" if file is None else f"{file}: "
     if found.channel is not None:
         label += f"channel {found.channel}: "
-    typer.echo((label if output == "text" else "") + write(found).rstrip("\n"))
+    typer.echo(label + write(found).rstrip("\n"))
 
 
 def _print_json(value: Any) -> None:

@@ -184,7 +184,7 @@ def _clip(folder: Path, table: Path, line: int, row: dict[str, str]) -> Clip:
         text=text,
         speaker=(row.get("speaker") or "").strip() or None,
         split=SPLITS[split] if split else None,
-        language=(row.get("lang") or "").strip() or None,
+        language=_language(row.get("lang", "")),
     )
 
 
@@ -248,6 +248,11 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             expected="one JSON object a line, in UTF-8, compressed where the name ends in .gz",
             fix="Write the manifest again",
         ) from error
+
+
+def _language(code: str) -> str | None:
+    """The language of a code such as ``zh-CN``, without its region."""
+    return code.strip().lower().replace("_", "-").split("-")[0] or None
 
 
 def _is_file(path: Path) -> bool:

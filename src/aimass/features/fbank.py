@@ -1,4 +1,4 @@
-"""Log-mel filterbank features with kaldi-native-fbank, the front end of sherpa-onnx.
+"""Log-mel filterbank features with kaldi-native-fbank.
 
 A whole file is a stream with one big block, so both give the same frames.
 """

@@ -51,6 +51,7 @@ from aimass.training.examples import AugmentSpec, Example, TrainingSet
 from aimass.training.loop import TrainSpec, train
 
 TAIL = 0.4  # seconds of silence in which the last word may still be decided
+TOKEN_SECONDS = 0.04  # CTC gives one token a frame at most
 INT8_LOSS = 0.002  # the most that int8 may cost in error rate before float is packed instead
 SPLITS = ("train", "dev", "test")
 
@@ -121,6 +122,7 @@ def _prepare(plan: Scenario, stages: Stages, progress: Progress) -> Path:
     sets = {name: Corpus(getattr(splits, name), licence, plan.data.train) for name in SPLITS}
 
     def work(folder: Path) -> None:
+        _refuse_wordless(splits, plan.language)
         content = _content(splits)
         for name, corpus in sets.items():
             path = folder / f"{name}.jsonl.gz"
@@ -133,6 +135,16 @@ def _prepare(plan: Scenario, stages: Stages, progress: Progress) -> Path:
 
     inputs = [plan.language, {name: fingerprint(corpus) for name, corpus in sets.items()}]
     return stages.run("prepare", inputs, work)
+
+
+def _refuse_wordless(splits: Splits, language: str) -> None:
+    for clip in (*splits.train, *splits.dev, *splits.test):
+        if not normalise(clip.text, language):
+            raise DataError(
+                f"{clip.path} has the label '{clip.text}', which holds no word",
+                expected="at least one word",
+                fix="Correct the label, or remove the line",
+            )
 
 
 def _content(splits: Splits) -> str:
@@ -208,13 +220,15 @@ def _examples(
             first = round(clip.start * rate)
             samples = samples[first : first + round(clip.duration * rate)]
         text = normalise(clip.text, language)
-        if not text or not len(samples):
+        ids = tuple(tokens.encode(text))
+        room = len(samples) / rate + TAIL
+        if not ids or not len(samples) or room < len(ids) * TOKEN_SECONDS:
             raise DataError(
-                f"{clip.path} has the label '{clip.text}' and {len(samples)} samples",
-                expected="words and sound",
+                f"{clip.path} has the label '{clip.text}' and {len(samples) / rate:.2f} s of sound",
+                expected="words, and sound that is long enough for them",
                 fix="Correct the label, or remove the line",
             )
-        examples.append(Example(samples, tuple(tokens.encode(text)), clip.speaker))
+        examples.append(Example(samples, ids, clip.speaker))
         progress("load", number, len(clips))
     return examples
 

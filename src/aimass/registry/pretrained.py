@@ -25,7 +25,7 @@ from aimass.base.settings import settings
 from aimass.registry.catalogue import MANIFEST, Pretrained, catalogue, inside
 from aimass.registry.sources import fetch, import_model
 
-__all__ = ["Pretrained", "catalogue", "find", "installed", "pull", "verify"]
+__all__ = ["Pretrained", "catalogue", "find", "installed", "pull", "remove", "verify"]
 
 _POLL = 0.3  # seconds between looks at a lock
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -127,6 +127,12 @@ def pull(
                 model = fetch(entry, source, fresh, shop, progress)
             _install(model, target, shop)
     return target
+
+
+def remove(home: Path, name: str) -> None:
+    """Take a model away; nothing happens where there is none."""
+    if _NAME.fullmatch(name):
+        shutil.rmtree(home / "models" / name, ignore_errors=True)
 
 
 def _read(folder: Path) -> Pretrained:

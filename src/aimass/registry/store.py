@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aimass.base.errors import BundleError, UnknownModel
+from aimass.base.errors import BundleError, ServiceError, UnknownModel
 from aimass.base.files import new_folder
 from aimass.registry.bundle import Bundle, load
 
@@ -64,7 +64,7 @@ class Registry:
         A bundle that was published before keeps its version; only the alias moves.
         """
         name = bundle.manifest.name
-        with self._alone():
+        with self._alone(), self._reached():
             self._keep(bundle)
             known = [v for v in self.versions(name) if v.digest == bundle.digest]
             number = known[0].version if known else self._add(name, bundle.digest)
@@ -74,7 +74,8 @@ class Registry:
 
     def point(self, name: str, alias: str, version: int) -> None:
         """Let an alias point at a version; new requests use it at once."""
-        self._client.set_registered_model_alias(name, alias, str(version))
+        with self._reached():
+            self._client.set_registered_model_alias(name, alias, str(version))
 
     def resolve(self, name: str, reference: str | None = None) -> Published | None:
         """The version that a name means, or None where the registry does not know the name.
@@ -108,13 +109,14 @@ class Registry:
         """All versions of a name, the newest first."""
         if not self.exists:
             return []
-        model = self._model(name)
-        if model is None:
-            return []
+        with self._reached():
+            model = self._model(name)
+            if model is None:
+                return []
+            found = self._client.search_model_versions(f"name = '{name}'", max_results=1000)
         aliases: dict[int, list[str]] = {}
         for alias, version in model.aliases.items():
             aliases.setdefault(int(version), []).append(alias)
-        found = self._client.search_model_versions(f"name = '{name}'", max_results=1000)
         return sorted(
             (
                 Published(
@@ -134,7 +136,9 @@ class Registry:
         """Every registered name."""
         if not self.exists:
             return []
-        return sorted(m.name for m in self._client.search_registered_models(max_results=1000))
+        with self._reached():
+            found = self._client.search_registered_models(max_results=1000)
+        return sorted(model.name for model in found)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -181,6 +185,22 @@ class Registry:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say in our own words that the registry cannot be asked."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError) as error:
+            where = self._url or str(self._database)
+            raise ServiceError(
+                f"the registry {where} cannot be asked: {str(error).splitlines()[0][:200]}",
+                expected="a registry database or an MLflow server that answers",
+                fix="Check AIMASS_REGISTRY_URL, or put a copy of the database back",
+            ) from error
 
     @cached_property
     def _client(self) -> Any:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment
-from aimass.base.errors import BundleError, IntegrityError
+from aimass.base.errors import BundleError, IntegrityError, RequestError
 from aimass.decoding.greedy import GreedyDecoder
 from aimass.features.fbank import FbankStream, FeatureSpec, Frames
 from aimass.registry.bundle import Bundle, Golden, Graph, load
@@ -150,7 +150,20 @@ class CtcEngine:
         return stream.finish()
 
     def stream(self, options: RecognizeOptions | None = None) -> "CtcStream":
-        """A new speaker."""
+        """A new speaker.
+
+        Raises:
+            RequestError: another language is asked for than the model knows.
+        """
+        asked = options.language if options else None
+        known = self.bundle.manifest.language
+        if asked and asked.lower().replace("_", "-").split("-")[0] != known:
+            raise RequestError(
+                f"language '{asked[:20]}' for the model '{self.name}'",
+                expected=known,
+                fix="Leave the language out, or choose another model",
+                param="language",
+            )
         return CtcStream(self, options or RecognizeOptions())
 
     def close(self) -> None:

@@ -9,8 +9,8 @@ from typing import get_args
 from aimass.audio.decode import load as load_audio
 from aimass.audio.types import Audio
 from aimass.base.contract import Engine, Progress, RecognizeOptions, no_progress
-from aimass.base.errors import RequestError
-from aimass.data.corpus import Clip, Corpus, naming, read
+from aimass.base.errors import DataError, RequestError
+from aimass.data.corpus import SPLITS, Clip, Corpus, naming, read
 from aimass.evaluation.scorecard import Cost, Metric, Scorecard, Scored, score
 from aimass.runtime.load import load
 from aimass.runtime.transcribe import hear_blocks, put_together, transcribe
@@ -40,7 +40,7 @@ def evaluate(
         RequestError: an unknown metric.
     """
     engine = load(model) if isinstance(model, str) else model
-    corpus = data if isinstance(data, Corpus) else read(Path(data)).split(split or "test")
+    corpus = data if isinstance(data, Corpus) else _part(read(Path(data)), split)
     metric = metric or metric_of(engine, corpus)
     if metric not in get_args(Metric):
         raise RequestError(
@@ -76,12 +76,33 @@ def _recognised(engine: Engine, clip: Clip) -> tuple[str, float]:
     return put_together(heard, engine.name).text, block.duration
 
 
+def _part(corpus: Corpus, split: str | None) -> Corpus:
+    """The clips to measure on: the test split or, where there are no splits, all."""
+    if split is None:
+        return corpus.split("test")
+    if split not in SPLITS:
+        raise RequestError(
+            f"split '{split}'",
+            expected="train, dev or test",
+            fix="Correct --split",
+            param="split",
+        )
+    if all(clip.split is None for clip in corpus.clips):
+        raise DataError(
+            f"{corpus.source} has no splits, so no '{split}'",
+            expected="a split column",
+            fix="Leave --split out to use all clips",
+        )
+    return corpus.split(SPLITS[split])
+
+
 def metric_of(engine: Engine, corpus: Corpus) -> Metric:
     """The metric a bundle was built for; else by the language of the data."""
     bundle = getattr(engine, "bundle", None)
     if bundle is not None:
         own: Metric = bundle.manifest.metric
         return own
+    # Of mixed languages all are counted in characters, the only unit that they share.
     return "cer" if any(clip.language in UNSPACED for clip in corpus.clips) else "wer"
 
 

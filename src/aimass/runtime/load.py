@@ -121,7 +121,7 @@ def _unknown(reference: str, config: Settings) -> UnknownModel:
         fix = f"Type: aimass models pull {reference}"
     else:
         fix = "See: aimass models list"
-    known = [model.name for model in models(config)]
+    known = dict.fromkeys(model.name for model in models(config))
     return UnknownModel(
         f"there is no model '{reference}'",
         expected=f"one of {', '.join(known)}",

@@ -34,7 +34,10 @@ def create_app(config: Settings) -> FastAPI:
         await asyncio.to_thread(service.scheduler.close)
         service.engines.close()
 
-    app = FastAPI(title="AI Mass", version=__version__, lifespan=lifespan)
+    # The pages that show the schema load scripts from elsewhere; a private service has none.
+    app = FastAPI(
+        title="AI Mass", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.state.service = service
     app.include_router(router)
     app.add_middleware(Watch, service=service)
@@ -88,9 +91,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 async def _aimass_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AimassError)
     service: Service = request.app.state.service
-    service.metrics.errors.labels(error.code).inc()
-    if error.status >= 500:
-        log.error("%s %s: %s", request.method, request.url.path, error)
+    service.report(error, f"{request.method} {request.url.path}")
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Busy) else None
     return JSONResponse(error.problem(), error.status, headers)
 

@@ -108,7 +108,7 @@ def _text(form: FormData, name: str) -> str:
 
 
 def _texts(form: FormData, name: str) -> list[str]:
-    """A list field; the official client adds brackets to its name, others repeat or join it."""
+    """A list field; the official client adds brackets to its name, others repeat it."""
     values = [*form.getlist(f"{name}[]"), *form.getlist(name)]
     if not all(isinstance(value, str) for value in values):
         raise _wrong(name, "a file", "text")

@@ -2,13 +2,17 @@
 
 import asyncio
 import gc
+import logging
 from dataclasses import dataclass, field
 
 from aimass.base.contract import Engine
+from aimass.base.errors import AimassError
 from aimass.base.settings import Settings
 from aimass.monitoring.metrics import Metrics
 from aimass.runtime.load import Engines, Model, Parallelism
 from aimass.runtime.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -42,6 +46,12 @@ class Service:
         del self.lookups[reference]
         if not lookup.cancelled():
             lookup.exception()  # seen, even where every client has gone away
+
+    def report(self, error: AimassError, where: str) -> None:
+        """Count an error, and log it where it is ours."""
+        self.metrics.errors.labels(error.code).inc()
+        if error.status >= 500:
+            log.error("%s: %s", where, error)
 
     @classmethod
     def start(cls, config: Settings) -> "Service":

@@ -26,7 +26,7 @@ from aimass.text import formats
 log = logging.getLogger(__name__)
 router = APIRouter()
 
-MAX_FIELDS = 200
+MAX_FIELDS = 1200  # room for every keyword
 MAX_FIELD_BYTES = 64 << 10
 
 
@@ -50,7 +50,8 @@ async def transcriptions(request: Request) -> Response:
     if asked.stream:
         # The first stretch is awaited here, so that a bad file is answered with a 4xx.
         first = await _first(heard, request)
-        return StreamingResponse(_events(first, heard, asked), media_type="text/event-stream")
+        events = _events(first, heard, asked, service)
+        return StreamingResponse(events, media_type="text/event-stream")
     async with aclosing(heard):
         found = await _unless_gone(_collected(heard), request)
     return _answer(found, asked)
@@ -214,7 +215,7 @@ def _answer(heard: list[Heard], asked: Asked) -> Response:
 
 
 async def _events(
-    first: Heard | None, rest: AsyncGenerator[Heard], asked: Asked
+    first: Heard | None, rest: AsyncGenerator[Heard], asked: Asked, service: Service
 ) -> AsyncIterator[str]:
     """Server-sent events: one delta for each stretch with words, then the whole text."""
     heard: list[Heard] = []
@@ -239,6 +240,7 @@ async def _events(
                 if event := delta(step):
                     yield event
         except AimassError as error:  # the status line has gone out: tell it in the stream
+            service.report(error, "a stream that had begun")
             yield _event(error.problem())
             return
     done = put_together(heard, asked.model)
