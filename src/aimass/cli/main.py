@@ -20,6 +20,7 @@ from aimass.base.contract import RecognizeOptions, Transcript
 from aimass.base.errors import AimassError, BundleError, RequestError
 from aimass.base.settings import Settings, settings
 from aimass.cli.progress import shown
+from aimass.text.formats import TIMED
 
 app = typer.Typer(
     help="Your own speech service: from recordings to words.",
@@ -30,7 +31,6 @@ app = typer.Typer(
 models = typer.Typer(help="Models: registered, shipped and pretrained.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
-TIMED = ("verbose_json", "srt", "vtt")
 UsageError: type[typer.BadParameter] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )

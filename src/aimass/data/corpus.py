@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aimass.base.errors import AudioError, DataError
+from aimass.text.normalise import primary_language
 
 METADATA = "metadata.tsv"
 LICENCE_FILES = ("LICENSE_NOTE.txt", "LICENSE", "LICENSE.txt", "LICENCE", "LICENCE.txt")
@@ -184,7 +185,7 @@ def _clip(folder: Path, table: Path, line: int, row: dict[str, str]) -> Clip:
         text=text,
         speaker=(row.get("speaker") or "").strip() or None,
         split=SPLITS[split] if split else None,
-        language=_language(row.get("lang", "")),
+        language=primary_language(row.get("lang", "").strip()) or None,
     )
 
 
@@ -248,11 +249,6 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             expected="one JSON object a line, in UTF-8, compressed where the name ends in .gz",
             fix="Write the manifest again",
         ) from error
-
-
-def _language(code: str) -> str | None:
-    """The language of a code such as ``zh-CN``, without its region."""
-    return code.strip().lower().replace("_", "-").split("-")[0] or None
 
 
 def _is_file(path: Path) -> bool:

@@ -11,6 +11,7 @@ from aimass.base.errors import BundleError, IntegrityError, RequestError
 from aimass.decoding.greedy import GreedyDecoder
 from aimass.features.fbank import FbankStream, FeatureSpec, Frames
 from aimass.registry.bundle import Bundle, Golden, Graph, load
+from aimass.text.normalise import primary_language
 from aimass.text.tokens import TokenSet
 
 LogProbs = npt.NDArray[np.float32]
@@ -157,7 +158,7 @@ class CtcEngine:
         """
         asked = options.language if options else None
         known = self.bundle.manifest.language
-        if asked and asked.lower().replace("_", "-").split("-")[0] != known:
+        if asked and primary_language(asked) != known:
             raise RequestError(
                 f"language '{asked[:20]}' for the model '{self.name}'",
                 expected=known,

@@ -8,6 +8,7 @@ from typing import Any
 
 from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment, Word
 from aimass.base.errors import BundleError, MissingExtra, RequestError
+from aimass.text.normalise import primary_language
 
 _RATE = 16000
 _BEAM = 5  # against greedy: no loss on base, 3 % fewer errors on tiny.en, up to 1.3 x the time
@@ -123,7 +124,7 @@ class WhisperEngine:
         """The code that Whisper knows, None to detect it."""
         if asked is None:
             return "en" if self._english_only else None
-        code = asked.lower().replace("_", "-").partition("-")[0]
+        code = primary_language(asked)
         known = _all_languages()
         if code not in known:
             raise _unknown_language(asked, known)

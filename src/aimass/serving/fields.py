@@ -9,9 +9,9 @@ from starlette.datastructures import FormData, UploadFile
 
 from aimass.base.contract import RecognizeOptions
 from aimass.base.errors import RequestError
+from aimass.text.formats import TIMED
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
-TIMED = ("srt", "verbose_json", "vtt")
 STREAMED = ("json", "text")
 GRANULARITIES = ("word", "segment")
 MAX_KEYWORDS = 1000

@@ -11,6 +11,9 @@ from aimass.base.contract import Segment, Transcript
 _LINE = 42  # characters; two lines of this width are the broadcasters' usual subtitle
 _FLOOR = 1e-10  # confidence below which the logarithm is not taken further
 
+TIMED = ("verbose_json", "srt", "vtt")
+"""The formats that give the times of segments."""
+
 
 def to_text(transcript: Transcript) -> str:
     """The words alone, ended by a line break."""
@@ -130,7 +133,7 @@ def logprobs(transcript: Transcript) -> list[dict[str, Any]]:
     return [
         {
             "token": word.text,
-            "logprob": math.log(max(word.confidence, 1e-10)),
+            "logprob": math.log(max(word.confidence, _FLOOR)),
             "bytes": list(word.text.encode()),
         }
         for word in transcript.words

@@ -12,6 +12,11 @@ Unit = Literal["word", "char"]
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼʻ`´＇", "'"))
 
 
+def primary_language(code: str) -> str:
+    """The language of a code such as ``zh-CN`` or ``en_GB``, in lower case without its region."""
+    return code.lower().replace("_", "-").partition("-")[0]
+
+
 def normalise(text: str, language: str | None = None) -> str:
     """Fold a transcript for scoring; folding twice changes nothing.
 
