@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from aimass.audio.decode import load
 from aimass.base.contract import Samples
-from aimass.features.fbank import FbankStream, FeatureSpec, Frames, fbank
+from aimass.features.spec import FeatureSpec, Frames
+from aimass.features.stream import FeatureStream, extract
 
 JFK = Path(__file__).parents[2] / "samples/jfk.wav"
 SPECS = [
@@ -31,11 +32,11 @@ def speech(rate: int) -> Samples:
 
 @cache
 def whole(spec: FeatureSpec) -> Frames:
-    return fbank(speech(spec.sample_rate), spec)
+    return extract(speech(spec.sample_rate), spec)
 
 
 def in_pieces(samples: Samples, spec: FeatureSpec, cuts: list[int]) -> Frames:
-    stream = FbankStream(spec)
+    stream = FeatureStream(spec)
     frames = [stream.accept(piece) for piece in np.split(samples, sorted(cuts))]
     return np.concatenate([*frames, stream.finish()])
 
@@ -51,7 +52,7 @@ def expected_frames(count: int, spec: FeatureSpec) -> int:
 def test_a_stream_in_any_pieces_is_the_whole(spec: FeatureSpec, cuts: list[int], n: int) -> None:
     samples = speech(spec.sample_rate)[:n]
     found = in_pieces(samples, spec, cuts)
-    assert np.array_equal(found, fbank(samples, spec))
+    assert np.array_equal(found, extract(samples, spec))
     assert found.shape == (expected_frames(len(samples), spec), spec.bins)
 
 
@@ -64,7 +65,7 @@ def test_equal_pieces_of_any_length(spec: FeatureSpec, size: int) -> None:
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_every_frame_comes_as_soon_as_it_can(spec: FeatureSpec) -> None:
-    stream, given_frames = FbankStream(spec), 0
+    stream, given_frames = FeatureStream(spec), 0
     samples = speech(spec.sample_rate)
     for start in range(0, len(samples), 400):
         given_frames += len(stream.accept(samples[start : start + 400]))
@@ -90,7 +91,7 @@ def by_kaldi(samples: Samples, spec: FeatureSpec) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_equals_kaldi_native_fbank(spec: FeatureSpec) -> None:
+def test_equals_kaldi_native_extract(spec: FeatureSpec) -> None:
     samples = speech(spec.sample_rate)
     assert np.array_equal(whole(spec), by_kaldi(samples, spec))
     louder = by_kaldi(samples * np.float32(2), spec)
@@ -99,7 +100,7 @@ def test_equals_kaldi_native_fbank(spec: FeatureSpec) -> None:
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_silence_is_finite(spec: FeatureSpec) -> None:
-    frames = fbank(np.zeros(spec.sample_rate, np.float32), spec)
+    frames = extract(np.zeros(spec.sample_rate, np.float32), spec)
     assert frames.shape == (expected_frames(spec.sample_rate, spec), spec.bins)
     assert frames.dtype == np.float32
     assert np.isfinite(frames).all()
@@ -108,7 +109,7 @@ def test_silence_is_finite(spec: FeatureSpec) -> None:
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_nothing_gives_no_frame(spec: FeatureSpec) -> None:
-    assert fbank(np.zeros(0, np.float32), spec).shape == (0, spec.bins)
+    assert extract(np.zeros(0, np.float32), spec).shape == (0, spec.bins)
 
 
 class Spy:
@@ -127,9 +128,9 @@ class Spy:
 
 
 def test_a_long_stream_keeps_no_frame_that_it_gave() -> None:
-    stream, block = FbankStream(SPECS[1]), speech(8000)
-    spy = Spy(stream._fbank)
-    stream._fbank = spy
+    stream, block = FeatureStream(SPECS[1]), speech(8000)
+    spy = Spy(stream._frames._computer)
+    stream._frames._computer = spy
     given_frames = 0
     for _ in range(50):
         given_frames += len(stream.accept(block))
@@ -140,7 +141,7 @@ def test_a_long_stream_keeps_no_frame_that_it_gave() -> None:
 def test_streams_do_not_share_anything() -> None:
     spec = SPECS[1]
     samples = speech(8000)
-    one, other = FbankStream(spec), FbankStream(spec)
+    one, other = FeatureStream(spec), FeatureStream(spec)
     parts = []
     for piece in np.array_split(samples, 30):
         parts.append(one.accept(piece))

@@ -17,6 +17,7 @@
     ├── RequestError                   2   400   a field of a request or command
     ├── ScenarioError                  4   400   the scenario file
     ├── DataError                      4   400   a data folder or manifest
+    ├── FeatureError                   4   400   a front end that cannot be built
     ├── UnknownModel                   5   404   no model of that name, version or alias
     ├── BundleError                    5   500   a bundle that cannot be read
     │   └── IntegrityError             5   500   a digest or golden output that does not match
@@ -149,6 +150,13 @@ class ScenarioError(AimassError):
 
 class DataError(AimassError):
     """A data folder or a manifest is wrong."""
+
+    exit_code = 4
+    status = 400
+
+
+class FeatureError(AimassError):
+    """The values of a front end do not fit each other, or no front end has them."""
 
     exit_code = 4
     status = 400

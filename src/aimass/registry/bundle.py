@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aimass.base.contract import Samples, Task
 from aimass.base.digests import of_file
-from aimass.base.errors import BundleError, IntegrityError
-from aimass.features.fbank import FeatureSpec
+from aimass.base.errors import BundleError, FeatureError, IntegrityError
+from aimass.features.spec import FeatureSpec
 from aimass.text.tokens import TokenSet
 
 FORMAT = 1
@@ -51,6 +51,15 @@ class Features(_Strict):
     bins: int = Field(gt=0, le=512)
     frame_length_ms: float = Field(gt=0)
     frame_shift_ms: float = Field(gt=0)
+    compression: str = "log"  # bundles packed before there was a choice do not name it
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Features":
+        try:
+            FeatureSpec(**self.model_dump())
+        except FeatureError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class Graph(_Strict):

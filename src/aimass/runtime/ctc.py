@@ -9,7 +9,8 @@ import onnxruntime
 from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment
 from aimass.base.errors import BundleError, IntegrityError, RequestError
 from aimass.decoding.greedy import GreedyDecoder
-from aimass.features.fbank import FbankStream, FeatureSpec, Frames
+from aimass.features.spec import FeatureSpec, Frames
+from aimass.features.stream import FeatureStream
 from aimass.registry.bundle import Bundle, Golden, Graph, load
 from aimass.text.normalise import primary_language
 from aimass.text.tokens import TokenSet
@@ -87,13 +88,13 @@ class PosteriorStream:
 
     def __init__(self, graph: StreamingGraph) -> None:
         self._graph = graph
-        self._fbank = FbankStream(graph.features)
+        self._features = FeatureStream(graph.features)
         self._cache = graph.first_cache()
-        self._waiting = np.empty((0, graph.features.bins), np.float32)
+        self._waiting = np.empty((0, graph.features.columns), np.float32)
 
     def accept(self, samples: Samples) -> LogProbs:
         """The log-probabilities that new samples complete."""
-        return self._advance(self._fbank.accept(samples))
+        return self._advance(self._features.accept(samples))
 
     def finish(self) -> LogProbs:
         """The log-probabilities of what was waiting and of the silent tail."""
@@ -101,7 +102,7 @@ class PosteriorStream:
         tail = np.zeros(
             round(self._graph.graph.tail * self._graph.features.sample_rate), np.float32
         )
-        frames = [self._waiting, self._fbank.accept(tail), self._fbank.finish()]
+        frames = [self._waiting, self._features.accept(tail), self._features.finish()]
         self._waiting = np.concatenate(frames)
         missing = -len(self._waiting) % stack
         return self._advance(np.repeat(self._waiting[-1:], missing, axis=0))
