@@ -57,6 +57,7 @@ HEAVY = {
 
 HEAVY_ALLOWED = {
     "data.manifest": "reads and writes Lhotse cuts, and lhotse imports torch",
+    "data.recipes": "runs Lhotse's recipes for corpora, and lhotse imports torch",
 }
 """Modules outside the training side that may import `HEAVY`, with the reason."""
 

@@ -101,8 +101,8 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 def test_no_data_set(tmp_path: Path) -> None:
-    (tmp_path / "data.csv").write_text("file,text\n")
-    refused(tmp_path / "data.csv", "is no data set", ".jsonl")
+    (tmp_path / "data.xls").write_text("file,text\n")
+    refused(tmp_path / "data.xls", "is no data set", "CSV", ".jsonl")
 
 
 def test_folder_without_table(tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_folder_without_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("header", "missing"),
-    [("file\tspeaker", "text"), ("path\ttext", "file"), ("path,text", "file, text")],
+    [("file\tspeaker", "text"), ("number\ttext", "file"), ("a,b", "file, text")],
 )
 def test_missing_column(tmp_path: Path, header: str, missing: str) -> None:
     table(tmp_path, f"{header}\na\tb\n")
-    refused(tmp_path, f"({missing} missing)", "Add the column")
+    refused(tmp_path, f"({missing} missing)", "Add the column", "--column")
 
 
 def test_empty_table(tmp_path: Path) -> None:
@@ -184,10 +184,11 @@ def test_repeated_recording(tmp_path: Path) -> None:
     "content",
     [
         "file\ttext\na.flac\tcafé\n".encode("latin-1"),
-        "file\ttext\na.flac\tyes\n".encode("utf-16"),
+        "file\ttext\na.flac\tyes\n".encode("utf-16-le"),
+        b"file\ttext\na.flac\t" + b"x" * 2_000_000,
         b"file\ttext\na.flac\t" + b"x" * 200_000 + b"\n",
     ],
-    ids=["latin-1", "utf-16", "endless-field"],
+    ids=["latin-1", "utf-16-unmarked", "endless-line", "endless-field"],
 )
 def test_table_that_does_not_parse(tmp_path: Path, content: bytes) -> None:
     refused(table(clips_in(tmp_path, "a.flac"), content), "does not parse", "UTF-8")

@@ -65,5 +65,5 @@ def _cut(clip: Clip, licence: str) -> MonoCut:
         channel=0,
         supervisions=[supervision],
         recording=recording,
-        custom={"split": clip.split, "licence": licence},
+        custom={"split": clip.split, "licence": licence, "synthetic": clip.synthetic},
     )
