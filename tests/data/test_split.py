@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,15 @@ from hypothesis import strategies as st
 from aimass.base.digests import of_file
 from aimass.base.errors import DataError
 from aimass.data.corpus import Clip
-from aimass.data.split import DEV_SHARE, MIN_SPEAKERS, Splits, hold_out, refuse_leaks
+from aimass.data.split import (
+    DEV_SHARE,
+    MIN_SPEAKERS,
+    Splits,
+    hold_out,
+    how_held_out,
+    refuse_leaks,
+    rotation,
+)
 
 from .folders import SAMPLES
 
@@ -45,11 +55,145 @@ def test_by_speaker_where_there_are_enough() -> None:
     assert 2 <= len({c.speaker for c in out}) <= 25
 
 
-def test_by_clip_where_speakers_are_few_or_unknown() -> None:
-    for clips in (clips_of(MIN_SPEAKERS - 1, 100), many(900)):
+def voices(clips: Iterable[Clip]) -> set[str | None]:
+    return {clip.speaker for clip in clips}
+
+
+@given(st.integers(2, 40), st.floats(0.01, 0.99), st.text(max_size=3))
+def test_known_speakers_are_never_parted(speakers: int, share: float, salt: str) -> None:
+    kept, out = hold_out(clips_of(speakers, 3), share, salt)
+    assert not voices(kept) & voices(out)
+
+
+@given(st.integers(3, 40))
+def test_three_speakers_are_enough_for_three_sets(speakers: int) -> None:
+    kept, test = hold_out(clips_of(speakers, 2), salt="test")
+    train, dev = hold_out(kept)
+    assert train and dev and test
+    assert not voices(train) & voices(dev) and not voices(kept) & voices(test)
+
+
+@pytest.mark.parametrize(("speakers", "held"), [(2, 1), (5, 1), (9, 1)])
+def test_of_few_speakers_the_share_is_counted(speakers: int, held: int) -> None:
+    assert len(voices(hold_out(clips_of(speakers, 50))[1])) == held
+    assert len(voices(hold_out(clips_of(speakers, 50), 0.5)[1])) == round(0.5 * speakers)
+
+
+@given(st.integers(2, MIN_SPEAKERS - 1), st.text(max_size=3))
+def test_of_few_speakers_a_new_one_moves_one_at_most(speakers: int, salt: str) -> None:
+    before = voices(hold_out(clips_of(speakers, 2), salt=salt)[1])
+    after = voices(hold_out(clips_of(speakers + 1, 2), salt=salt)[1])
+    if speakers + 1 < MIN_SPEAKERS:
+        assert after in (before, {f"speaker {speakers}"})
+
+
+def test_by_clip_where_there_is_one_speaker_or_none() -> None:
+    for clips in (clips_of(1, 900), many(900)):
         kept, out = hold_out(clips)
         assert 0.05 < len(out) / len(clips) < 0.16
-        assert {c.speaker for c in kept} == {c.speaker for c in out}
+        assert voices(kept) == voices(out)
+
+
+def test_clips_without_a_speaker_are_held_out_beside_whole_speakers() -> None:
+    kept, out = hold_out([*clips_of(20, 5), *many(200)])
+    assert voices(kept) & voices(out) == {None}
+    assert 5 < sum(clip.speaker is None for clip in out) < 40
+
+
+@given(st.lists(st.sampled_from("abcdef"), min_size=12, max_size=60))
+def test_every_frequent_label_is_held_out(labels: list[str]) -> None:
+    clips = [Clip(f"{n}.wav", Path("a.wav"), label) for n, label in enumerate(labels)]
+    kept, out = hold_out(clips)
+    for label in {label for label in labels if labels.count(label) >= 4}:
+        assert any(clip.text == label for clip in out)
+        assert any(clip.text == label for clip in kept)
+
+
+def synthetic(count: int) -> list[Clip]:
+    return [
+        Clip(f"v{n}.wav", Path(f"v{n}.wav"), "a", f"voice {n % 7}", synthetic=True)
+        for n in range(count)
+    ]
+
+
+@given(st.integers(2, 15), st.integers(0, 40), st.floats(0.05, 0.9))
+def test_synthetic_speech_only_trains(speakers: int, count: int, share: float) -> None:
+    clips = clips_of(speakers, 2)
+    kept, out = hold_out([*synthetic(count), *clips], share)
+    assert not any(clip.synthetic for clip in out)
+    assert (kept[count:], out) == hold_out(clips, share)  # nor does it change who is held out
+
+
+def test_synthetic_speech_alone_judges_nothing() -> None:
+    with pytest.raises(DataError, match="only 0 training clips of real speech"):
+        hold_out(synthetic(30))
+
+
+@pytest.mark.parametrize(
+    ("clips", "words"),
+    [
+        (many(3), "label by label"),
+        (clips_of(1, 3), "one speaker"),
+        (clips_of(2, 3), "dev can only be other clips"),
+        (clips_of(4, 3) + many(2), "2 clips have no speaker"),
+        (clips_of(12, 1) + synthetic(3), "12 are known"),
+    ],
+)
+def test_how_clips_are_held_out_is_told(clips: list[Clip], words: str) -> None:
+    assert words in how_held_out(clips)
+
+
+@given(st.lists(st.integers(1, 30), min_size=3, max_size=30), st.integers(3, 8), st.data())
+def test_rotation_tests_every_speaker_once(
+    sizes: list[int], folds: int, data: st.DataObject
+) -> None:
+    clips = [
+        Clip(f"{s}-{n}", Path(f"{s}-{n}.wav"), "a", f"speaker {s}")
+        for s, size in enumerate(sizes)
+        for n in range(size)
+    ]
+    folds = min(folds, len(sizes))
+    shuffled = data.draw(st.permutations(clips))
+    tested: list[str | None] = []
+    for fold in range(folds):
+        split = rotation(clips, folds, fold)
+        sets = [voices(part) for part in (split.train, split.dev, split.test)]
+        assert all(sets)
+        assert not (sets[0] & sets[1] or sets[1] & sets[2] or sets[0] & sets[2])
+        assert len(split.train) + len(split.dev) + len(split.test) == len(clips)
+        assert voices(rotation(clips, folds, (fold + 1) % folds).test) == sets[1]
+        assert voices(rotation(shuffled, folds, fold).test) == sets[2]
+        tested += sets[2]
+    assert sorted(map(str, tested)) == sorted(map(str, voices(clips)))
+
+
+def test_rotation_of_equal_speakers_is_equal() -> None:
+    clips = clips_of(24, 10)
+    for fold in range(6):
+        split = rotation(clips, 6, fold)
+        counts = [len(voices(part)) for part in (split.train, split.dev, split.test)]
+        assert counts == [16, 4, 4]
+
+
+def test_rotation_without_speakers_deals_every_label_out() -> None:
+    clips = [Clip(f"{n}.wav", Path("a.wav"), "abc"[n % 3]) for n in range(60)]
+    for fold in range(5):
+        split = rotation(clips, 5, fold)
+        for part in (split.dev, split.test):
+            assert Counter(clip.text for clip in part) == {"a": 4, "b": 4, "c": 4}
+
+
+def test_rotation_keeps_synthetic_speech_in_train() -> None:
+    split = rotation([*synthetic(20), *clips_of(6, 3)], 3, 1)
+    assert sum(clip.synthetic for clip in split.train) == 20
+    assert not any(clip.synthetic for clip in (*split.dev, *split.test))
+    assert len(split.train) == 20 + 6
+
+
+@pytest.mark.parametrize(("folds", "fold"), [(2, 0), (5, 0), (4, 4), (4, -1)])
+def test_a_rotation_that_is_none(folds: int, fold: int) -> None:
+    with pytest.raises(DataError, match=f"fold {fold} of {folds} over 4 speakers"):
+        rotation(clips_of(4, 3), folds, fold)
 
 
 @given(st.permutations(range(120)), st.integers(60, 120))

@@ -1,8 +1,15 @@
-"""Which clips train, tune and judge a model."""
+"""Which clips train, tune and judge a model.
+
+Whole speakers are held out wherever speakers are known, so that a model is judged on voices that
+it never heard. What decides is a hash of each speaker's own name (of the clip's, where nobody
+knows who speaks), so that recordings which join later move nobody, and no seed is needed.
+Synthetic speech only ever trains.
+"""
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +18,8 @@ from aimass.data.corpus import Clip
 
 DEV_SHARE = 0.1
 ROUNDING = 1e-3  # seconds that neighbouring cuts of one recording may share
-MIN_SPEAKERS = 10  # below this, holding out a speaker costs more training data than it tells
+MIN_SPEAKERS = 10  # below this a share of them is counted out, as chance would take none or all
+MIN_OF_LABEL = 4  # a label with fewer clips cannot spare one
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,35 +34,146 @@ class Splits:
 def hold_out(
     clips: Sequence[Clip], share: float = DEV_SHARE, salt: str = ""
 ) -> tuple[list[Clip], list[Clip]]:
-    """Split clips into ``(kept, held out)``, by speaker where there are enough speakers.
+    """Split clips into ``(kept, held out)``: whole speakers where there are two or more.
 
-    The choice depends on each speaker's (or clip's) own name alone, so it is stable when
-    data is added.
+    From `MIN_SPEAKERS` speakers on each is drawn by its own name alone, and so are clips without
+    speakers: data that is added moves nobody. With fewer speakers the share is counted (one at
+    least), which a new speaker may enter in place of one other. Clips of one lone speaker are
+    drawn as if nobody knew who speaks: no split of them could tell how strangers are heard.
+    Clips without speakers are held out label by label, one at least of every label that is
+    heard `MIN_OF_LABEL` times.
 
     Args:
+        share: of the speakers, or of the clips.
         salt: another choice; what is held out of the clips that an earlier call kept needs one.
+
+    Raises:
+        DataError: too few clips to hold one out.
     """
-    speakers = {clip.speaker for clip in clips}
-    by_speaker = None not in speakers and len(speakers) >= MIN_SPEAKERS
-
-    def held(clip: Clip) -> bool:
-        key = clip.speaker if by_speaker and clip.speaker else clip.id
-        drawn = int.from_bytes(hashlib.sha256((salt + key).encode()).digest()[:4], "big")
-        return drawn < share * 2**32
-
-    kept = [clip for clip in clips if not held(clip)]
-    out = [clip for clip in clips if held(clip)]
-    if not kept or not out:  # a handful of clips: take every n-th
-        step = max(2, round(1 / share))
-        out = list(clips[::step])
-        kept = [clip for index, clip in enumerate(clips) if index % step]
-    if not kept:
+    real = [clip for clip in clips if not clip.synthetic]
+    by_speaker = len({clip.speaker for clip in real if clip.speaker is not None}) > 1
+    held = _speakers(real, share, salt) if by_speaker else set()
+    held |= _alone([clip for clip in real if not (by_speaker and clip.speaker)], share, salt)
+    out = [clip for clip in real if _key(clip, by_speaker) in held]
+    kept = [clip for clip in clips if clip.synthetic or _key(clip, by_speaker) not in held]
+    if not kept or not out:
         raise DataError(
-            f"only {len(clips)} training clip",
+            f"only {len(real)} training clip{'s' * (len(real) != 1)} of real speech",
             expected="at least two, so that one can be held out",
             fix="Add recordings",
         )
     return kept, out
+
+
+def how_held_out(clips: Sequence[Clip]) -> str:
+    """One sentence on what `hold_out` holds out of clips, for a report."""
+    real = [clip for clip in clips if not clip.synthetic]
+    speakers = {clip.speaker for clip in real if clip.speaker is not None}
+    unknown = sum(clip.speaker is None for clip in real)
+    if not speakers:
+        return (
+            "Speakers are not known: clips are held out label by label, and the same voice may "
+            "train and judge a model, which then looks better than it is on strangers"
+        )
+    if len(speakers) == 1:
+        return (
+            "There is one speaker: clips are held out, and no figure says how other voices will "
+            "be heard"
+        )
+    told = f"Whole speakers are held out ({len(speakers)} are known)"
+    if len(speakers) == 2:
+        told += "; after one of them is held out to test, dev can only be other clips of the other"
+    if unknown:
+        told += f"; {unknown} clips have no speaker and are held out one by one"
+    return told
+
+
+def rotation(clips: Sequence[Clip], folds: int, fold: int) -> Splits:
+    """Cross-validation by speaker: one group of speakers tests, the next is dev, the rest train.
+
+    Groups are as equal in clips as taking the largest speaker first into the smallest group makes
+    them. Clips without a speaker are dealt out one by one, label after label.
+
+    Args:
+        folds: number of groups, at least 3.
+        fold: which of them tests, from 0.
+
+    Raises:
+        DataError: fewer speakers (or clips without one) than groups.
+    """
+    real = [clip for clip in clips if not clip.synthetic]
+    sizes = Counter(_key(clip, True) for clip in real)
+    if not 3 <= folds <= len(sizes) or not 0 <= fold < folds:
+        raise DataError(
+            f"fold {fold} of {folds} over {len(sizes)} speakers",
+            expected=f"3 to {len(sizes)} folds counted from 0, each with a speaker of its own",
+            fix="Ask for fewer folds, or add speakers",
+        )
+    label = {_key(clip, True): clip.text for clip in real if clip.speaker is None}
+    groups: list[int] = [0] * folds
+    group_of: dict[tuple[str, str], int] = {}
+    for key in sorted(sizes, key=lambda key: (-sizes[key], label.get(key, ""), _drawn(key[1], ""))):
+        smallest = min(range(folds), key=lambda group: (groups[group], group))
+        group_of[key] = smallest
+        groups[smallest] += sizes[key]
+
+    def group(*wanted: int) -> tuple[Clip, ...]:
+        return tuple(clip for clip in real if group_of[_key(clip, True)] in wanted)
+
+    dev, test = group((fold + 1) % folds), group(fold)
+    judges = {id(clip) for clip in (*dev, *test)}
+    return Splits(tuple(clip for clip in clips if id(clip) not in judges), dev, test)
+
+
+Key = tuple[str, str]
+"""What is held out as one: ``("speaker", name)`` or ``("clip", id)``."""
+
+
+def _key(clip: Clip, by_speaker: bool) -> Key:
+    if by_speaker and clip.speaker is not None:
+        return "speaker", clip.speaker
+    return "clip", clip.id
+
+
+def _drawn(name: str, salt: str) -> float:
+    """A number in [0, 1) that depends on a name alone."""
+    return int.from_bytes(hashlib.sha256((salt + name).encode()).digest()[:4], "big") / 2**32
+
+
+def _speakers(clips: Sequence[Clip], share: float, salt: str) -> set[Key]:
+    """The speakers to hold out: at least one, and never all."""
+    names = sorted({clip.speaker for clip in clips if clip.speaker is not None})
+    names.sort(key=lambda name: _drawn(name, salt))
+    count = sum(_drawn(name, salt) < share for name in names)
+    if len(names) < MIN_SPEAKERS:
+        count = round(share * len(names))
+    return {("speaker", name) for name in names[: min(max(count, 1), len(names) - 1)]}
+
+
+def _alone(clips: Sequence[Clip], share: float, salt: str) -> set[Key]:
+    """The clips to hold out one by one, of every label that is heard often enough."""
+    labels: dict[str, list[str]] = defaultdict(list)
+    for clip in clips:
+        labels[clip.text].append(clip.id)
+    held: set[str] = set()
+    for names in labels.values():
+        names.sort(key=lambda name: _drawn(name, salt))
+        drawn = {name for name in names if _drawn(name, salt) < share}
+        if len(names) >= MIN_OF_LABEL:
+            drawn = drawn or {names[0]}
+        held |= drawn
+    return {("clip", name) for name in _some(held, [clip.id for clip in clips], salt)}
+
+
+def _some(held: set[str], names: Collection[str], salt: str) -> set[str]:
+    """What is held, made one at least and not all, where there are two names."""
+    if len(names) < 2:
+        return set()
+    if not held:
+        return {min(names, key=lambda name: _drawn(name, salt))}
+    if len(held) == len(names):
+        return held - {max(names, key=lambda name: _drawn(name, salt))}
+    return held
 
 
 def refuse_leaks(splits: Splits, recording: Callable[[Path], str] = str) -> None:
