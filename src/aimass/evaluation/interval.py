@@ -6,6 +6,11 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from aimass.base.randomness import generator
+
+Counts = npt.NDArray[np.float64]
+"""What is summed before rates are taken, shape ``(units, columns)``."""
+
 _LEVEL = 0.95
 _DRAWS = 2000
 _SEED = 20040517
@@ -37,19 +42,16 @@ def error_interval(
     Returns:
         ``(low, high)``; low is 0 and high at least 1 when there is no reference token at all.
     """
-    wrong, total = np.asarray(errors, float), np.asarray(lengths, float)
-    if total.sum() == 0:
-        return 0.0, max(1.0, float(wrong.sum()))
-    if wrong.sum() == 0:
-        return 0.0, zero_errors_bound(int(total.sum()))
-    if None not in speakers and len(set(speakers)) >= 2:
-        wrong, total = _by_speaker(wrong, total, speakers)
-    rates = _resampled_rates(wrong, total)
-    tail = (1 - _LEVEL) / 2
-    low, high = np.quantile(rates, [tail, 1 - tail])
+    wrong, total = sum(errors), sum(lengths)
+    if total == 0:
+        return 0.0, max(1.0, float(wrong))
+    if wrong == 0:
+        return 0.0, zero_errors_bound(total)
+    counts = by_unit(np.array([errors, lengths], float).T, speakers)
+    drawn = resampled(counts[np.lexsort(counts.T)])  # sorted, so that order does not matter
+    low, high = percentiles(rates(drawn[:, 0], drawn[:, 1]))
     # With few units the percentiles may miss the rate itself, which must not lie outside.
-    rate = wrong.sum() / total.sum()
-    return float(min(low, rate)), float(max(high, rate))
+    return min(low, wrong / total), max(high, wrong / total)
 
 
 def zero_errors_bound(trials: int) -> float:
@@ -57,29 +59,58 @@ def zero_errors_bound(trials: int) -> float:
     return 1 - math.pow(1 - _LEVEL, 1 / trials)
 
 
-def _by_speaker(
-    wrong: npt.NDArray[np.float64],
-    total: npt.NDArray[np.float64],
-    speakers: Sequence[Hashable | None],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    order = {speaker: i for i, speaker in enumerate(dict.fromkeys(speakers))}
-    index = np.array([order[speaker] for speaker in speakers])
-    return (
-        np.bincount(index, wrong).astype(np.float64),
-        np.bincount(index, total).astype(np.float64),
-    )
+def by_unit(counts: Counts, speakers: Sequence[Hashable | None]) -> Counts:
+    """The rows of each speaker summed, in order of first appearance.
+
+    Rows stay as they are where a speaker is unknown or there is but one: utterances are the unit.
+    """
+    names = dict.fromkeys(speakers)
+    if None in names or len(names) < 2:
+        return counts
+    order = {speaker: i for i, speaker in enumerate(names)}
+    summed = np.zeros((len(order), counts.shape[1]))
+    np.add.at(summed, [order[speaker] for speaker in speakers], counts)
+    return summed
 
 
-def _resampled_rates(
-    wrong: npt.NDArray[np.float64], total: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Pooled rates of `_DRAWS` resamples, shape ``(draws,)``; drawn in blocks to bound memory."""
-    random = np.random.default_rng(_SEED)
-    units = len(wrong)
+def resampled(counts: Counts, name: str = "interval") -> Counts:
+    """Column sums of resamples of the rows, ``(draws, columns)``; drawn in blocks of memory.
+
+    Args:
+        name: of the random stream; the same name and number of rows give the same draws.
+    """
+    random = generator(_SEED, name)
+    units = len(counts)
     block = max(1, _AT_ONCE // units)
-    rates = []
+    sums = []
     for begin in range(0, _DRAWS, block):
         drawn = random.integers(units, size=(min(block, _DRAWS - begin), units))
-        # A resample may hold only utterances with an empty reference: its edits count as 1 each.
-        rates.append(wrong[drawn].sum(1) / np.maximum(total[drawn].sum(1), 1))
-    return np.concatenate(rates)
+        sums.append(np.stack([column[drawn].sum(1) for column in counts.T], axis=1))
+    return np.concatenate(sums)
+
+
+def drawn_rates(counts: Counts, name: str) -> npt.NDArray[np.float64]:
+    """Rates that the data leave possible, ``(draws,)``, of the columns errors and tokens.
+
+    Resamples; without any error, rates whose upper end is that of `zero_errors_bound`.
+    """
+    wrong, total = counts.sum(0)
+    if wrong == 0:
+        return generator(_SEED, name).beta(1, max(total, 1), _DRAWS)
+    sums = resampled(counts, name)
+    return rates(sums[:, 0], sums[:, 1])
+
+
+def rates(
+    wrong: npt.NDArray[np.float64], total: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Pooled rates; against nothing said, each edit counts as 1."""
+    pooled: npt.NDArray[np.float64] = wrong / np.maximum(total, 1)
+    return pooled
+
+
+def percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The ends between which 95 % of the values lie."""
+    tail = (1 - _LEVEL) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)

@@ -1,22 +1,41 @@
-"""Measuring a model on labelled recordings: errors, time and memory."""
+"""Measuring a model on labelled recordings: errors, confidence, time and memory."""
 
+import math
 import resource
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from aimass.audio.decode import load as load_audio
 from aimass.audio.types import Audio
-from aimass.base.contract import Engine, Progress, RecognizeOptions, no_progress
+from aimass.base.contract import (
+    Engine,
+    Progress,
+    RecognizeOptions,
+    Segment,
+    Task,
+    Transcript,
+    no_progress,
+)
 from aimass.base.errors import DataError, RequestError
 from aimass.data.corpus import SPLITS, Clip, Corpus, naming, read
-from aimass.evaluation.scorecard import Cost, Metric, Scorecard, Scored, score
+from aimass.evaluation.cost import measured
+from aimass.evaluation.scorecard import Scorecard, Scored, score
+from aimass.evaluation.units import METRICS, UNSPACED, Metric, unspaced
+from aimass.registry.bundle import Bundle
 from aimass.runtime.load import load
 from aimass.runtime.transcribe import hear_blocks, put_together, transcribe
 
-UNSPACED = {"zh", "ja", "th", "lo", "my", "km", "yue"}
-"""Languages that are written without spaces, where characters are counted instead of words."""
+__all__ = ["UNSPACED", "evaluate", "metric_of", "peak_memory_mb"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """The answer to one clip, with the seconds of sound and of work."""
+
+    transcript: Transcript
+    work: float
 
 
 def evaluate(
@@ -37,43 +56,65 @@ def evaluate(
     Raises:
         DataError: data that cannot be used.
         AudioError: a recording that cannot be read.
-        RequestError: an unknown metric.
+        RequestError: an unknown metric, or a model that gives no text and no label.
     """
     engine = load(model) if isinstance(model, str) else model
+    _refuse_voiceprints(engine)
     corpus = data if isinstance(data, Corpus) else _part(read(Path(data)), split)
-    metric = metric or metric_of(engine, corpus)
-    if metric not in get_args(Metric):
-        raise RequestError(
-            f"metric '{metric}'",
-            expected=f"one of {', '.join(get_args(Metric))}",
-            fix="Correct --metric",
-            param="metric",
-        )
-    results = []
-    audio_seconds = 0.0
-    started = time.perf_counter()
+    metric = _checked(metric or metric_of(engine, corpus))
+    options = RecognizeOptions(word_times=_bundle(engine) is not None)
+    results, audio, work = [], [], []
     for number, clip in enumerate(corpus.clips, start=1):
         with naming(clip):
-            text, seconds = _recognised(engine, clip)
-        audio_seconds += seconds
-        results.append(Scored(clip.id, clip.speaker, clip.text, text))
+            heard = _recognised(engine, clip, options)
+        audio.append(heard.transcript.duration)
+        work.append(heard.work)
+        results.append(_scored(clip, heard.transcript, _task(engine)))
         progress("evaluate", number, len(corpus.clips))
-    cost = Cost(audio_seconds, time.perf_counter() - started, peak_memory_mb())
+    cost = measured(audio, work, peak_memory_mb(), _multiply_adds(engine))
     return score(results, metric, _language(engine, corpus), cost)
 
 
-def _recognised(engine: Engine, clip: Clip) -> tuple[str, float]:
-    """The text and length of one clip; a whole file, or the stretch that its manifest names."""
-    options = RecognizeOptions(language=clip.language)
+def _recognised(engine: Engine, clip: Clip, base: RecognizeOptions) -> _Heard:
+    """The answer to one clip; a whole file, or the stretch that its manifest names."""
+    options = RecognizeOptions(language=clip.language, word_times=base.word_times)
+    started = time.perf_counter()
     if clip.start == 0 and clip.duration is None:
         transcript = transcribe(clip.path, engine, options)
-        return transcript.text, transcript.duration
+        return _Heard(transcript, time.perf_counter() - started)
     sound = load_audio(clip.path, rate=engine.sample_rate).mono()
     first = round(clip.start * engine.sample_rate)
     last = None if clip.duration is None else first + round(clip.duration * engine.sample_rate)
     block = Audio(sound[None, first:last], engine.sample_rate)
-    heard = list(hear_blocks([block], engine, options))
-    return put_together(heard, engine.name).text, block.duration
+    transcript = put_together(list(hear_blocks([block], engine, options)), engine.name)
+    return _Heard(transcript, time.perf_counter() - started)
+
+
+def _scored(clip: Clip, heard: Transcript, task: Task) -> Scored:
+    segments = [segment for segment in heard.segments if segment.text]
+    if task is Task.CLASSIFY and segments:  # a long clip gives several; the surest is the answer
+        segments = [max(segments, key=lambda segment: segment.confidence)]
+    return Scored(
+        clip.id,
+        clip.speaker,
+        clip.text,
+        " ".join(segment.text for segment in segments),
+        language=clip.language,
+        confidence=_confidence(segments),
+        audio=str(clip.path),
+        seconds=heard.duration,
+        start=clip.start,
+        words=tuple(word for segment in segments for word in segment.words),
+    )
+
+
+def _confidence(segments: list[Segment]) -> float | None:
+    """The geometric mean over the segments, each counted by its words; None without any."""
+    if not segments or not all(math.isfinite(segment.confidence) for segment in segments):
+        return None
+    counts = [max(1, len(segment.text.split())) for segment in segments]
+    logs = [math.log(min(1.0, max(segment.confidence, 1e-9))) for segment in segments]
+    return math.exp(sum(n * log for n, log in zip(counts, logs, strict=True)) / sum(counts))
 
 
 def _part(corpus: Corpus, split: str | None) -> Corpus:
@@ -97,23 +138,66 @@ def _part(corpus: Corpus, split: str | None) -> Corpus:
 
 
 def metric_of(engine: Engine, corpus: Corpus) -> Metric:
-    """The metric a bundle was built for; else by the language of the data."""
-    bundle = getattr(engine, "bundle", None)
+    """The metric a bundle was built for; else by the language of the data.
+
+    Characters where all of it is written without spaces, words where nothing is, and where
+    both come the mixed error rate, which counts each script in its own unit.
+    """
+    bundle = _bundle(engine)
     if bundle is not None:
-        own: Metric = bundle.manifest.metric
-        return own
-    # Of mixed languages all are counted in characters, the only unit that they share.
-    return "cer" if any(clip.language in UNSPACED for clip in corpus.clips) else "wer"
+        return _checked(bundle.manifest.metric)
+    kinds = {unspaced(clip.language, clip.text) for clip in corpus.clips}
+    if kinds == {True, False}:
+        return "mer"
+    return "cer" if kinds == {True} else "wer"
+
+
+def _checked(metric: str) -> Metric:
+    for known in METRICS:
+        if metric == known != "eer":
+            return known
+    raise RequestError(
+        f"metric '{metric}'",
+        expected=f"one of {', '.join(METRICS[:-1])}",
+        fix="Correct --metric",
+        param="metric",
+    )
+
+
+def _refuse_voiceprints(engine: Engine) -> None:
+    if _task(engine) is Task.EMBED:
+        raise RequestError(
+            f"{engine.name}, a model that gives voiceprints",
+            expected="a model that transcribes or classifies",
+            fix="Score pairs of voiceprints with aimass.evaluation.verification.score_trials",
+            param="model",
+        )
+
+
+def _bundle(engine: Engine) -> Bundle | None:
+    return getattr(engine, "bundle", None)
+
+
+def _task(engine: Engine) -> Task:
+    bundle = _bundle(engine)
+    return Task.TRANSCRIBE if bundle is None else bundle.manifest.task
+
+
+def _multiply_adds(engine: Engine) -> int | None:
+    """What was counted when the bundle was packed."""
+    bundle = _bundle(engine)
+    found = None if bundle is None else bundle.manifest.scores.get("multiply_adds")
+    return found if isinstance(found, int) else None
 
 
 def _language(engine: Engine, corpus: Corpus) -> str | None:
-    bundle = getattr(engine, "bundle", None)
+    """The language of clips that do not name theirs."""
+    bundle = _bundle(engine)
     if bundle is not None:
-        return str(bundle.manifest.language)
-    languages = {clip.language for clip in corpus.clips}
+        return bundle.manifest.language
     # Data without a language column is taken for English, which most unlabelled sets are; the
     # language only decides how numbers and abbreviations are spelled before counting.
-    return languages.pop() or "en" if len(languages) == 1 else None
+    return None if any(clip.language for clip in corpus.clips) else "en"
 
 
 def peak_memory_mb() -> float:

@@ -1,0 +1,224 @@
+"""The pictures of a scorecard as SVG whose colours are those of the page around it."""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aimass.evaluation.interval import error_interval
+from aimass.evaluation.scorecard import Scorecard, SpeakerScore, UtteranceScore
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Colours that stand for those of the page, so that one picture suits light and dark.
+INK, MUTED, LINE, ACCENT, SECOND, THIRD = (f"#{n:02d}{n:02d}{n:02d}" for n in range(1, 7))
+_PAGE = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    LINE: "var(--line)",
+    ACCENT: "var(--accent)",
+    SECOND: "var(--second)",
+    THIRD: "var(--third)",
+}
+_MOST_SPEAKERS = 40
+_MOST_LABELS = 60
+_LENGTHS = 8
+
+Drawing = Callable[[Any], None]
+
+
+def pictures(card: Scorecard) -> dict[str, str]:
+    """The SVG of each picture that the scorecard has numbers for, by name."""
+    found: dict[str, str] = {}
+    if card.per_speaker:
+        rows = card.worst_speakers(_MOST_SPEAKERS)
+        found["speakers"] = _svg("speakers", (7, 0.9 + 0.26 * len(rows)), _speakers(rows))
+    if card.errors.total and card.metric not in ("classification_error", "eer"):
+        found["kinds"] = _svg("kinds", (7, 1.3), _kinds(card))
+    if card.calibration is not None:
+        found["reliability"] = _svg("reliability", (4.6, 4.4), _reliability(card))
+    if card.matrix is not None:
+        side = min(8.5, 2.2 + 0.28 * len(card.matrix.labels))
+        found["matrix"] = _svg("matrix", (side, side), _matrix(card))
+    known = [row for row in card.per_utterance if row.seconds]
+    if len({row.seconds for row in known}) > 1:
+        found["lengths"] = _svg("lengths", (6, 3.4), _lengths(known))
+    return found
+
+
+def _svg(name: str, inches: tuple[float, float], draw: Drawing) -> str:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+        "font.size": 9,
+        "text.parse_math": False,  # a "$" in a speaker's name is no formula
+    }
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # glyphs that our font lacks; the page's has them
+        figure = Figure(figsize=inches, layout="constrained")
+        axes = figure.add_subplot()
+        figure.patch.set_alpha(0)
+        _plain(axes)
+        draw(axes)
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    return _inline(written.getvalue(), name)
+
+
+def _inline(svg: str, name: str) -> str:
+    """The element alone, as wide as the page lets it be, its identities apart from others'."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for stands, colour in _PAGE.items():
+        svg = svg.replace(stands, colour)
+    return svg
+
+
+def _plain(axes: "Axes") -> None:
+    """Thin lines, no frame, the colours of the page."""
+    axes.patch.set_alpha(0)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(LINE)
+    axes.tick_params(colors=MUTED, labelcolor=INK, length=3)
+    axes.xaxis.label.set_color(MUTED)
+    axes.yaxis.label.set_color(MUTED)
+    axes.set_axisbelow(True)
+
+
+def _speakers(rows: Sequence[SpeakerScore]) -> Drawing:
+    def draw(axes: Any) -> None:
+        shown = rows[::-1]  # the worst on top
+        places = np.arange(len(shown))
+        errors = np.array([100 * row.error_rate for row in shown])
+        ends = 100 * np.array([row.interval for row in shown])
+        axes.hlines(places, ends[:, 0], ends[:, 1], color=ACCENT, lw=5, alpha=0.25)
+        axes.plot(errors, places, "o", color=ACCENT, ms=5)
+        axes.set_yticks(places, [_short(row.speaker) for row in shown])
+        axes.set_xlim(left=0)
+        axes.set_ylim(-0.7, len(shown) - 0.3)
+        axes.grid(axis="x", color=LINE, lw=0.6)
+        axes.set_xlabel("error rate, %")
+
+    return draw
+
+
+def _kinds(card: Scorecard) -> Drawing:
+    def draw(axes: Any) -> None:
+        begin = 0
+        kinds = (
+            ("substitutions", card.errors.substitutions, ACCENT),
+            ("deletions", card.errors.deletions, SECOND),
+            ("insertions", card.errors.insertions, THIRD),
+        )
+        for name, count, colour in kinds:
+            axes.barh(0, count, left=begin, color=colour, height=0.5, label=f"{name} {count:,}")
+            begin += count
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlim(0, begin)
+        axes.set_xlabel("edits")
+        axes.legend(ncols=3, frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1))
+
+    return draw
+
+
+def _reliability(card: Scorecard) -> Drawing:
+    def draw(axes: Any) -> None:
+        assert card.calibration is not None
+        bins = card.calibration.bins
+        most = max(row.count for row in bins)
+        for row in bins:
+            share = 0.25 + 0.75 * row.count / most  # a bin that holds little is pale
+            axes.bar(
+                (row.low + row.high) / 2,
+                row.accuracy,
+                width=0.92 * (row.high - row.low),
+                color=ACCENT,
+                alpha=share,
+            )
+        axes.plot([0, 1], [0, 1], "--", color=MUTED, lw=1)
+        stated, true = [row.confidence for row in bins], [row.accuracy for row in bins]
+        axes.plot(stated, true, "o", color=SECOND, ms=4)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
+        axes.set_xlabel("confidence")
+        axes.set_ylabel(f"share of {card.calibration.level}s that are right")
+
+    return draw
+
+
+def _matrix(card: Scorecard) -> Drawing:
+    def draw(axes: Any) -> None:
+        from matplotlib.collections import PatchCollection
+        from matplotlib.patches import Rectangle
+
+        assert card.matrix is not None
+        counts = np.array(card.matrix.counts)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        for wrong, colour in ((False, ACCENT), (True, SECOND)):
+            cells = [(r, c) for r, c in np.argwhere(counts) if (r != c) == wrong]
+            axes.add_collection(
+                PatchCollection(
+                    [Rectangle((c - 0.5, r - 0.5), 1, 1) for r, c in cells],
+                    facecolor=colour,
+                    alpha=[0.15 + 0.85 * float(shares[r, c]) for r, c in cells],
+                    linewidth=0,
+                )
+            )
+        size = len(counts)
+        axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
+        axes.set_xlabel("recognised")
+        axes.set_ylabel("said")
+        if size > _MOST_LABELS:
+            axes.set(xticks=[], yticks=[])
+            return
+        names = [_short(label, 18) or "nothing" for label in card.matrix.labels]
+        axes.set_xticks(range(size), names, rotation=90)
+        axes.set_yticks(range(size), names)
+        if size <= 25:
+            for row, column in np.argwhere(counts):
+                number = str(counts[row, column])
+                axes.text(column, row, number, color=INK, ha="center", va="center", fontsize=7)
+
+    return draw
+
+
+def _lengths(rows: Sequence[UtteranceScore]) -> Drawing:
+    def draw(axes: Any) -> None:
+        ordered = sorted(rows, key=lambda row: (row.seconds or 0, row.utterance_id))
+        groups = [
+            [ordered[i] for i in places]
+            for places in np.array_split(np.arange(len(ordered)), min(_LENGTHS, len(ordered)))
+        ]
+        middle = [float(np.median([row.seconds or 0 for row in group])) for group in groups]
+        rates, ends = [], []
+        for group in groups:
+            errors, lengths = [r.errors for r in group], [r.length for r in group]
+            rates.append(100 * sum(errors) / max(1, sum(lengths)))
+            ends.append(error_interval(errors, lengths, [row.speaker for row in group]))
+        edges = 100 * np.array(ends)
+        axes.vlines(middle, edges[:, 0], edges[:, 1], color=ACCENT, lw=5, alpha=0.25)
+        axes.plot(middle, rates, "o-", color=ACCENT, ms=5, lw=1)
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", color=LINE, lw=0.6)
+        axes.set_xlabel("length of utterance, s (groups of equal size)")
+        axes.set_ylabel("error rate, %")
+
+    return draw
+
+
+def _short(text: str, most: int = 28) -> str:
+    # Characters that XML does not allow would make the whole page unreadable.
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= most else text[: most - 1] + "…"
