@@ -103,13 +103,15 @@ def write_html(
         card=card,
         metric=NAMES[card.metric],
         drawn=drawn,
-        worst=[(row, rows.get(row.utterance_id), _link(player, rows, row)) for row in card.worst],
+        worst=[(row, own, player.link(own) if own else None) for row, own in worst],
         speakers=[
             (row, _heard(card, row.speaker, player)) for row in card.worst_speakers(SPEAKERS)
         ],
     )
     write_bytes(folder / PAGE, page.encode())
     write(card, folder / CARD)
+    for name in (PAGE, CARD):
+        (folder / name).chmod(0o644)  # both are made for others to read
     return folder / PAGE
 
 
