@@ -19,6 +19,7 @@ from rich.table import Table
 from aimass.base.contract import RecognizeOptions, Transcript
 from aimass.base.errors import AimassError, BundleError, RequestError
 from aimass.base.settings import Settings, settings
+from aimass.cli.data import app as data
 from aimass.cli.progress import shown
 from aimass.text.formats import TIMED
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 models = typer.Typer(help="Models: registered, shipped and pretrained.", no_args_is_help=True)
 app.add_typer(models, name="models")
+app.add_typer(data, name="data")
 
 UsageError: type[typer.BadParameter] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
