@@ -24,6 +24,8 @@ _PAGE = {
     SECOND: "var(--second)",
     THIRD: "var(--third)",
 }
+HALF, WHOLE = 5.4, 11.2  # inches of a picture in half the page, and in all of it
+FULL_LABELS = 16  # from here on a matrix takes the whole page
 _MOST_SPEAKERS = 40
 _MOST_LABELS = 60
 _LENGTHS = 8
@@ -36,17 +38,17 @@ def pictures(card: Scorecard) -> dict[str, str]:
     found: dict[str, str] = {}
     if card.per_speaker:
         rows = card.worst_speakers(_MOST_SPEAKERS)
-        found["speakers"] = _svg("speakers", (7, 0.9 + 0.26 * len(rows)), _speakers(rows))
+        found["speakers"] = _svg("speakers", (HALF, 0.7 + 0.22 * len(rows)), _speakers(rows))
     if card.errors.total and card.metric not in ("classification_error", "eer"):
-        found["kinds"] = _svg("kinds", (7, 1.3), _kinds(card))
+        found["kinds"] = _svg("kinds", (WHOLE, 1.1), _kinds(card))
     if card.calibration is not None:
-        found["reliability"] = _svg("reliability", (4.6, 4.4), _reliability(card))
+        found["reliability"] = _svg("reliability", (HALF, 4.4), _reliability(card))
     if card.matrix is not None:
-        side = min(8.5, 2.2 + 0.28 * len(card.matrix.labels))
-        found["matrix"] = _svg("matrix", (side, side), _matrix(card))
+        side = HALF if len(card.matrix.labels) < FULL_LABELS else WHOLE
+        found["matrix"] = _svg("matrix", (side, min(side, 9)), _matrix(card))
     known = [row for row in card.per_utterance if row.seconds]
     if len({row.seconds for row in known}) > 1:
-        found["lengths"] = _svg("lengths", (6, 3.4), _lengths(known))
+        found["lengths"] = _svg("lengths", (HALF, 3.2), _lengths(known))
     return found
 
 
@@ -104,7 +106,7 @@ def _speakers(rows: Sequence[SpeakerScore]) -> Drawing:
         errors = np.array([100 * row.error_rate for row in shown])
         ends = 100 * np.array([row.interval for row in shown])
         axes.hlines(places, ends[:, 0], ends[:, 1], color=ACCENT, lw=5, alpha=0.25)
-        axes.plot(errors, places, "o", color=ACCENT, ms=5)
+        axes.plot(errors, places, "o", color=ACCENT, ms=5, clip_on=False)
         axes.set_yticks(places, [_short(row.speaker) for row in shown])
         axes.set_xlim(left=0)
         axes.set_ylim(-0.7, len(shown) - 0.3)
@@ -150,8 +152,8 @@ def _reliability(card: Scorecard) -> Drawing:
             )
         axes.plot([0, 1], [0, 1], "--", color=MUTED, lw=1)
         stated, true = [row.confidence for row in bins], [row.accuracy for row in bins]
-        axes.plot(stated, true, "o", color=SECOND, ms=4)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
+        axes.plot(stated, true, "o", color=SECOND, ms=4, clip_on=False)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.set_xlabel("confidence")
         axes.set_ylabel(f"share of {card.calibration.level}s that are right")
 
@@ -209,7 +211,7 @@ def _lengths(rows: Sequence[UtteranceScore]) -> Drawing:
             ends.append(error_interval(errors, lengths, [row.speaker for row in group]))
         edges = 100 * np.array(ends)
         axes.vlines(middle, edges[:, 0], edges[:, 1], color=ACCENT, lw=5, alpha=0.25)
-        axes.plot(middle, rates, "o-", color=ACCENT, ms=5, lw=1)
+        axes.plot(middle, rates, "o-", color=ACCENT, ms=5, lw=1, clip_on=False)
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", color=LINE, lw=0.6)
         axes.set_xlabel("length of utterance, s (groups of equal size)")

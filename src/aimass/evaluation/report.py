@@ -78,7 +78,7 @@ def write_html(
     try:
         import jinja2
 
-        from aimass.evaluation.plots import pictures
+        from aimass.evaluation.plots import FULL_LABELS, pictures
 
         drawn = pictures(card)
     except ImportError as error:
@@ -103,9 +103,12 @@ def write_html(
         card=card,
         metric=NAMES[card.metric],
         drawn=drawn,
+        whole_matrix=card.matrix is not None and len(card.matrix.labels) >= FULL_LABELS,
         worst=[(row, own, player.link(own) if own else None) for row, own in worst],
         speakers=[
-            (row, _heard(card, row.speaker, player)) for row in card.worst_speakers(SPEAKERS)
+            (row, _heard(card, row.speaker, player))
+            for row in card.worst_speakers(SPEAKERS)
+            if row.error_rate
         ],
     )
     write_bytes(folder / PAGE, page.encode())
