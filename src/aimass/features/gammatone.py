@@ -16,12 +16,13 @@ import numpy.typing as npt
 from aimass.base.contract import Samples
 from aimass.features.mel import BELOW_NYQUIST
 from aimass.features.spec import FeatureSpec, Frames
+from aimass.features.windows import windows
 
 LOWEST = 50.0  # centre of the lowest filter in hertz
 ORDER = 4
 DECAY = 15.0  # time constants that a filter lasts: 60 dB below its peak
 POINTS = 4.0  # looks at an envelope in the time 1 / bandwidth
-SPREAD = 2.0  # between the widths of filters that are computed together
+SPREAD = 1.4  # between the widths of filters that are computed together
 CHUNK = 128  # frames that are worked on together: bounds the memory, and stays in the cache
 
 
@@ -88,11 +89,10 @@ class GammatoneStream:
         looks, each = len(group.weights), self._spec.shift // group.hop
         start = self._back - 1 + group.first - (length - 1)
         end = start + ((len(frames) - 1) * each + looks - 1) * group.hop + length
-        heard = np.lib.stride_tricks.sliding_window_view(samples[start:end], length)
-        parts = np.square(np.ascontiguousarray(heard[:: group.hop]) @ group.taps)
+        heard = np.ascontiguousarray(windows(samples[start:end], length, group.hop))
+        parts = np.square(heard @ group.taps)
         power = parts[:, :filters] + parts[:, filters:]
-        windows = np.lib.stride_tricks.sliding_window_view(power, looks, axis=0)[::each]
-        np.einsum("fbl,l->fb", windows, group.weights, out=frames)
+        np.einsum("flb,l->fb", windows(power, looks, each), group.weights, out=frames)
 
 
 def centres(spec: FeatureSpec) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ waveform   the samples themselves, for filters learned by the model  samples of 
 ========== ========================================================= =================
 """
 
+import reprlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,8 +59,8 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         _choice("kind", self.kind, KINDS)
         _choice("compression", self.compression, COMPRESSIONS)
-        _between("sample_rate", self.sample_rate, MIN_RATE, MAX_RATE)
-        _between("bins", self.bins, 1, MAX_BINS)
+        _whole("sample_rate", self.sample_rate, MIN_RATE, MAX_RATE)
+        _whole("bins", self.bins, 1, MAX_BINS)
         _between("frame_length_ms", self.frame_length_ms, 1, MAX_LENGTH_MS)
         _between("frame_shift_ms", self.frame_shift_ms, 1, self.frame_length_ms)
         if self.compression == "pcen" and self.kind not in ("fbank", "gammatone"):
@@ -99,7 +100,9 @@ class FeatureSpec:
     @property
     def digest(self) -> str:
         """Hex SHA-256 of the plain values: it names features in a cache."""
-        return of_value(self.to_dict())
+        times = {"frame_length_ms": float(self.frame_length_ms)}
+        times["frame_shift_ms"] = float(self.frame_shift_ms)
+        return of_value(self.to_dict() | times)  # 10 and 10.0 are one number, and two texts
 
     def frames(self, samples: int) -> int:
         """How many frames a recording of so many samples has, whatever the kind."""
@@ -134,11 +137,23 @@ def _choice(name: str, found: str, known: tuple[str, ...]) -> None:
         )
 
 
-def _between(name: str, found: float, low: float, high: float) -> None:
-    if not low <= found <= high:  # a NaN is neither
+def _whole(name: str, found: int, low: int, high: int) -> None:
+    if isinstance(found, float):
         raise FeatureError(
-            f"found {name} {found:g}",
-            expected=f"{low:g} to {high:g}",
+            f"found {name} {found}",
+            expected="a whole number",
+            fix=f"Correct '{name}'",
+            param=name,
+        )
+    _between(name, found, low, high)
+
+
+def _between(name: str, found: float, low: float, high: float) -> None:
+    number = isinstance(found, int | float) and not isinstance(found, bool)
+    if not (number and low <= found <= high):  # a NaN is on neither side
+        raise FeatureError(
+            f"found {name} {reprlib.repr(found)}",
+            expected=f"a number from {low:g} to {high:g}",
             fix=f"Correct '{name}'",
             param=name,
         )

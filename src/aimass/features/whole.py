@@ -14,8 +14,9 @@ from aimass.base.contract import Samples
 from aimass.features import mel
 from aimass.features.compress import logarithm
 from aimass.features.spec import FeatureSpec, Frames
+from aimass.features.windows import windows
 
-CHUNK = 128  # frames that are worked on together: what lies between the steps stays in the cache
+CHUNK = 24 << 10  # points of spectra that are worked on together: they stay in the cache
 EMPHASIS = np.float32(0.97)
 LIFTER = 22.0
 
@@ -23,7 +24,7 @@ LIFTER = 22.0
 def bands(samples: Sequence[Samples], spec: FeatureSpec) -> list[Frames]:
     """Mel band energies of every recording, each ``(frames, spec.bands)``."""
     row, firsts = _in_one_row(samples, spec)
-    found = np.empty((len(row) // spec.shift, spec.bands), np.float32)
+    found = np.empty(((len(row) - spec.length) // spec.shift + 1, spec.bands), np.float32)
     _compute(row, spec, found)
     return [
         found[first : first + spec.frames(len(one))]
@@ -74,28 +75,33 @@ def _mirrored(places: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
 
 def _compute(row: Samples, spec: FeatureSpec, found: Frames) -> None:
     """Fill `found` with the band energies of the windows at every shift of `row`."""
-    length, size = spec.length, mel.fft_size(spec.length)
-    window = _window(length)
-    frames = (len(row) - length) // spec.shift + 1
-    heard = np.lib.stride_tricks.sliding_window_view(row, length)[:: spec.shift]
-    emphasised = row.copy()
-    emphasised[1:] -= EMPHASIS * row[:-1]
-    sharpened = np.lib.stride_tricks.sliding_window_view(emphasised, length)[:: spec.shift]
-    # The mean of a window is taken off after the emphasis has left this much of it.
-    rest = (1 - EMPHASIS) * window
-    padded = np.zeros((CHUNK, size), np.float32)
-    power = np.empty((CHUNK, size // 2), np.float32)
-    for first in range(0, frames, CHUNK):
-        n = min(CHUNK, frames - first)
-        inner = padded[:n, :length]
-        means = heard[first : first + n].mean(axis=1)
-        np.multiply(sharpened[first : first + n], window, out=inner)
-        inner -= means[:, None] * rest
+    shift, length, size = spec.shift, spec.length, mel.fft_size(spec.length)
+    chunk = max(1, CHUNK // size)
+    padded = np.zeros((chunk, size), np.float32)
+    power = np.empty((2, chunk, size // 2), np.float32)
+    for first in range(0, len(found), chunk):
+        frames = found[first : first + chunk]
+        n = len(frames)
+        _prepare(row[first * shift : (first + n - 1) * shift + length], shift, padded[:n, :length])
         spectrum = np.fft.rfft(padded[:n])[:, : size // 2]
-        energy = np.square(spectrum.real, out=power[:n])
-        energy += np.square(spectrum.imag)
+        energy = np.square(spectrum.real, out=power[0, :n])
+        energy += np.square(spectrum.imag, out=power[1, :n])
         for lines, columns, weights in _blocks(spec.sample_rate, size, spec.bands):
-            np.matmul(energy[:, lines], weights, out=found[first : first + n, columns])
+            np.matmul(energy[:, lines], weights, out=frames[:, columns])
+
+
+def _prepare(samples: Samples, shift: int, into: Frames) -> None:
+    """Cut windows, take their means off, emphasise what is high, and fade their ends.
+
+    The first sample of a window, which has none before it to emphasise it against, is faded to 0.
+    """
+    length = into.shape[1]
+    window = _window(length)
+    emphasised = samples.copy()
+    emphasised[1:] -= EMPHASIS * samples[:-1]
+    np.multiply(windows(emphasised, length, shift), window, out=into)
+    means = windows(samples, length, shift).mean(axis=1)
+    into -= means[:, None] * ((1 - EMPHASIS) * window)  # what the emphasis leaves of a mean
 
 
 @cache
