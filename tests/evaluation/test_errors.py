@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimass.evaluation.errors import Errors, count_errors
+from aimass.evaluation.errors import Errors, confusions, count_errors, heard_right
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "dd"]), max_size=12)
 
@@ -50,3 +50,17 @@ def test_kinds() -> None:
     assert count_errors(["the", "cat", "sat"], ["a", "cat", "sat", "down"]) == Errors(1, 0, 1, 3)
     assert count_errors(["the", "cat"], []) == Errors(0, 2, 0, 2)
     assert count_errors([], ["uh", "huh"]).rate == 2
+
+
+@given(WORDS, WORDS)
+def test_right_and_confused_words_are_those_of_the_counts(
+    said: list[str], heard: list[str]
+) -> None:
+    errors = count_errors(said, heard)
+    right = heard_right(said, heard)
+    assert len(right) == len(heard)
+    assert right.count(False) == errors.substitutions + errors.insertions
+    found = confusions([(said, heard)], top=1000)
+    assert sum(row.count for row in found) == errors.total
+    assert sum(row.count for row in found if not row.heard) == errors.deletions
+    assert all(row.said != row.heard for row in found)

@@ -1,5 +1,7 @@
 """Laws of intervals, and their coverage on data whose truth is known."""
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,6 +31,13 @@ def test_the_rate_lies_inside(rows: list[tuple[int, int, str]]) -> None:
 @given(ROWS)
 def test_the_same_data_gives_the_same_interval(rows: list[tuple[int, int, str]]) -> None:
     assert error_interval(*split(rows)) == error_interval(*split(rows))
+
+
+@given(ROWS, st.randoms())
+def test_order_does_not_matter(rows: list[tuple[int, int, str]], shuffle: random.Random) -> None:
+    mixed = list(rows)
+    shuffle.shuffle(mixed)
+    assert error_interval(*split(mixed)) == error_interval(*split(rows))
 
 
 @given(st.integers(1, 100_000))

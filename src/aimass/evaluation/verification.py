@@ -14,6 +14,7 @@ from aimass.evaluation.scorecard import Scorecard
 
 Floats = npt.NDArray[np.float64]
 
+_ROUNDING = 1e-12  # of shares, which must not part rates that are equal
 _AT_ONCE = 2_000_000  # weights of trials held in memory together: 16 MB
 
 
@@ -124,7 +125,7 @@ class _Ladder:
         weights = weights[:, self._order]
         missed = _shares(weights * self._same, self._ends)
         alarms = 1 - _shares(weights * ~self._same, self._ends)
-        place = np.maximum(np.argmax(missed >= alarms, axis=1), 1)
+        place = np.maximum(np.argmax(missed >= alarms - _ROUNDING, axis=1), 1)
         rows = np.arange(len(weights))
         gap = (missed - alarms)[rows, place]
         before = (missed - alarms)[rows, place - 1]
