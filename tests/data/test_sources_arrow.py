@@ -194,3 +194,9 @@ def test_a_column_can_be_named(tmp_path: Path) -> None:
     digits(tmp_path / "set")
     found = read(tmp_path / "set", columns={"text": "speaker_id"}, cache=tmp_path / "cache")
     assert texts(found) == ["eva", "bob"]
+
+
+def test_a_text_that_is_no_utf8(tmp_path: Path) -> None:
+    table = digits(tmp_path / "set") / "data-00000-of-00001.arrow"
+    table.write_bytes(table.read_bytes().replace(b"evabob", b"\xff\xfeabob"))
+    broken(tmp_path / "set", "save_to_disk")

@@ -106,6 +106,21 @@ def test_links_that_leave_the_folder(tmp_path: Path, names: tuple[str, str]) -> 
     refused(data, "outside the folder")
 
 
+def test_a_licence_that_leads_elsewhere(tmp_path: Path) -> None:
+    secret = write(tmp_path / "secret", "password")
+    for name in ("yes/a.wav", "no/a.wav"):
+        put(tmp_path / "data" / name)
+    (tmp_path / "data/LICENSE").symlink_to(secret)
+    refused(tmp_path / "data", "LICENSE", "outside the folder")
+
+
+def test_a_table_that_is_none_is_no_hindrance(tmp_path: Path) -> None:
+    for name in ("yes/a.wav", "no/a.wav"):
+        put(tmp_path / name)
+    (tmp_path / "notes.csv").write_bytes(b"caf\xe9;\0")
+    assert "not read" in read(tmp_path).layout.notes[-1]
+
+
 def test_a_ring_of_links_ends(tmp_path: Path) -> None:
     put(tmp_path / "yes/a.wav")
     put(tmp_path / "no/a.wav")
@@ -399,6 +414,33 @@ def test_pairs_that_are_refused(
     jsonl(tmp_path / "recordings.jsonl", recording("r", spoken("one")) | sound)
     jsonl(tmp_path / "supervisions.jsonl", supervision("a", "r"), supervision("b", "r") | speech)
     refused(tmp_path, fault)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["type", "source", "text", "split"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.data())
+def test_any_value_in_a_manifest_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "values"
+    folder.mkdir(exist_ok=True)
+    sound, speech = recording("r", spoken("one")), supervision("a", "r")
+    cut = {"id": "c", "start": 0, "duration": 1, "recording": sound, "supervisions": [speech]}
+    for value in (cut, sound, speech):
+        key = data.draw(st.sampled_from([*value, "custom", "speaker", "language", "transforms"]))
+        jsonl(folder / "cuts.jsonl", cut | {"recording": sound, key: data.draw(VALUES)})
+        jsonl(folder / "recordings.jsonl", sound | {key: data.draw(VALUES)})
+        jsonl(folder / "supervisions.jsonl", speech | {key: data.draw(VALUES)})
+        check(folder / "cuts.jsonl")
+        check(folder / "recordings.jsonl")
 
 
 def test_manifests_of_cuts_are_splits(tmp_path: Path) -> None:

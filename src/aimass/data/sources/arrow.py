@@ -168,7 +168,7 @@ def _rows(data: _Set) -> Iterator[dict[str, Any]]:
                 for batch in stream:
                     batch.validate(full=True)
                     yield from _batch(data, batch)
-        except (pa.ArrowException, OSError, KeyError) as error:
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise _broken(table, str(error)) from error
 
 

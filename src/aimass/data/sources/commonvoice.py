@@ -43,7 +43,7 @@ def read(folder: Path, given: Mapping[str, str]) -> Corpus:
     parts = [read_table(path, given, split=path.stem) for path in tables]
     validated = folder / "validated.tsv"
     if not parts:
-        return replace(read_table(validated, given), source=folder)
+        return read_table(validated, given)
     if all(not part.clips and not part.missing for part in parts):
         raise DataError(
             f"{folder} has official splits without a clip",
@@ -56,7 +56,7 @@ def read(folder: Path, given: Mapping[str, str]) -> Corpus:
                      f"{validated}")  # fmt: skip
     corpus = joined(parts)
     layout = replace(corpus.layout, notes=(*corpus.layout.notes, *notes))
-    return replace(corpus, source=folder, layout=layout)
+    return replace(corpus, layout=layout)
 
 
 def read_table(path: Path, given: Mapping[str, str], *, split: str | None = None) -> Corpus:

@@ -69,7 +69,7 @@ def read(path: Path, split: str | None = None) -> Corpus:
     for line, cut in _json_lines(path):
         try:
             clip = _clip(cut, path, split)
-            licence = (cut.get("custom") or {}).get("licence", licence)
+            licence = str((cut.get("custom") or {}).get("licence", licence))
         except _BROKEN as error:
             raise DataError(
                 f"{path} line {line} is no cut with a recording and a text: {error!r}",
@@ -148,10 +148,13 @@ def _read_pair(recordings: Path, supervisions: Path, split: str | None) -> Corpu
             if not (segment.get("text") or "").strip():
                 missing.append(Missing(name, "text", f"{where} has no text for {name}", split))
                 continue
+            if recording not in sounds:
+                found = f"{where} speaks of the recording {recording}, which is not there"
+                missing.append(Missing(name, "recording", found, split))
+                continue
             times = (segment["start"], segment["duration"])
             custom = segment.get("custom") or {}
-            audio = sounds.get(recording, recordings.parent / recording)
-            made = custom.get("synthetic", False)
+            made, audio = custom.get("synthetic", False), sounds[recording]
             clip = _spoken(segment, audio, times, name=name, split=split, synthetic=made)
         except _BROKEN as error:
             raise DataError(

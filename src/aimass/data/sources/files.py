@@ -212,10 +212,15 @@ def top_splits(folder: Path, paths: Iterable[Path]) -> Mapping[str, str]:
 
 
 def licence_of(folder: Path) -> str:
-    """What the licence file in a folder says."""
+    """What the licence file in a folder says.
+
+    Raises:
+        DataError: a link that leaves the folder: what it leads to would go out with every model.
+    """
     for name in LICENCE_FILES:
         if (folder / name).is_file():
-            return (folder / name).read_text(encoding="utf-8", errors="replace").strip()
+            with inside(folder, name, str(folder)).open(encoding="utf-8", errors="replace") as file:
+                return file.read(LARGEST_TEXT).strip()
     return UNSTATED
 
 

@@ -59,7 +59,7 @@ def in_folder(folder: Path) -> list[Path]:
 
 def fitting(paths: Iterable[Path], given: Mapping[str, str]) -> list[Path]:
     """Those of some tables that have something for a recording and for a text."""
-    return [path for path in paths if names.fits(_load(path, quoted=True, rows=False)[0], given)]
+    return [path for path in paths if _fits(path, given)]
 
 
 def read(path: Path, given: Mapping[str, str]) -> Corpus:
@@ -98,7 +98,7 @@ def joined(parts: Sequence[Corpus]) -> Corpus:
         parts[0],
         clips=tuple(clip for part in parts for clip in part.clips),
         missing=tuple(one for part in parts for one in part.missing),
-        source=parts[0].source if len(parts) == 1 else parts[0].source.parent,
+        source=parts[0].source.parent,
         layout=replace(parts[0].layout, notes=tuple(notes)),
     )
 
@@ -139,10 +139,16 @@ def understood(table: Table, *, name: str = "table", split: str | None = None) -
         found = f"{table.path} line {line} names {clip.id[:200]}, which is not there"
         missing.append(Missing(clip.id, "recording", found, clip.split))
     columns = tuple((ours, table.header[at]) for ours, at in table.columns.items())
-    # A folder's one table stands for the folder, as every model's lineage names it.
-    source = folder if table.path.name == METADATA else table.path
     layout = Layout(name, columns, tuple(notes))
-    return Corpus(tuple(clips), licence_of(folder), source, layout, tuple(missing))
+    return Corpus(tuple(clips), licence_of(folder), table.path, layout, tuple(missing))
+
+
+def _fits(path: Path, given: Mapping[str, str]) -> bool:
+    try:
+        header, _ = _load(path, quoted=True, rows=False)
+    except DataError:  # whatever it is, it does not say what the recordings are
+        return False
+    return names.fits(header, given)
 
 
 def _load(
