@@ -53,9 +53,7 @@ def test_kinds() -> None:
 
 
 @given(WORDS, WORDS)
-def test_right_and_confused_words_are_those_of_the_counts(
-    said: list[str], heard: list[str]
-) -> None:
+def test_right_and_confused_words_are_those_counted(said: list[str], heard: list[str]) -> None:
     errors = count_errors(said, heard)
     right = heard_right(said, heard)
     assert len(right) == len(heard)

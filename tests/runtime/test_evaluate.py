@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment
+from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment, Task
 from aimass.base.errors import AudioNotFound, DataError, RequestError, UnknownModel
 from aimass.data import manifest
 from aimass.data.corpus import Clip, Corpus
+from aimass.evaluation.compare import compare
+from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.evaluate import evaluate, metric_of, peak_memory_mb
 
 from . import digits
@@ -20,6 +22,8 @@ from .digits import DIGITS, RATE
 KEYS = [
     "metric", "error_rate", "interval", "errors", "utterances", "speakers",
     "per_speaker", "rtf", "peak_memory_mb", "audio_seconds", "worst",
+    "compute_seconds", "rtf_median", "rtf_p95", "multiply_adds",
+    "confusions", "matrix", "calibration", "per_language", "per_utterance",
 ]  # fmt: skip
 
 
@@ -59,19 +63,28 @@ def test_the_shipped_model_on_the_sample_digits() -> None:
     found: dict[str, Any] = card.to_dict()
     assert list(found) == KEYS
     assert found["errors"].keys() == {"substitutions", "deletions", "insertions", "length"}
-    assert found["per_speaker"][0].keys() == {"speaker", "utterances", "error_rate"}
+    assert found["per_speaker"][0].keys() == {"speaker", "utterances", "error_rate", "interval"}
     low, high = found["interval"]
     assert 0 <= low <= card.error_rate <= high <= 1
     total = sum(len(digits.samples(clip.path)) for clip in digits.clips()) / RATE
     assert found["audio_seconds"] == pytest.approx(total)
     assert 0 < found["rtf"] < 50
+    assert 0 < found["rtf_median"] <= found["rtf_p95"]
+    assert card.calibration is not None
+    assert (card.calibration.level, card.calibration.count) == ("word", 60)
+    first = card.per_utterance[0]
+    assert first.audio == str(DIGITS / first.utterance_id)
+    assert first.confidence is not None and 0.5 < first.confidence <= 1
+    assert first.seconds == pytest.approx(len(digits.samples(Path(first.audio))) / RATE)
     assert found["peak_memory_mb"] > 20
 
 
 def test_guessing_one_word_is_right_one_time_in_ten() -> None:
     card = evaluate(Parrot(), DIGITS)
     assert card.error_rate == pytest.approx(0.9)
-    assert len(card.worst) == 10
+    assert len(card.worst) == 20
+    assert {row.heard for row in card.confusions} == {"one"}
+    assert sum(row.count for row in card.confusions) == 54
 
 
 def test_the_split_is_the_one_asked_for() -> None:
@@ -158,13 +171,82 @@ def test_metrics() -> None:
         ([None], "wer"),
         (["ja", "ja"], "cer"),
         (["zh"], "cer"),
-        (["ja", "en"], "cer"),
+        (["zh-CN", "yue"], "cer"),
+        (["ja", "en"], "mer"),
+        (["zh", None], "mer"),
         (["de", None], "wer"),
     ],
 )
 def test_the_metric_of_a_language(languages: list[str | None], metric: str) -> None:
     clips = [replace(digits.clips()[n], language=name) for n, name in enumerate(languages)]
     assert metric_of(Parrot(), corpus_of(*clips)) == metric
+
+
+def test_an_unknown_language_is_seen_by_its_script() -> None:
+    clips = [
+        replace(clip, language=None, text=text)
+        for clip, text in zip(digits.clips(), ["一", "二", "three"], strict=False)
+    ]
+    assert metric_of(Parrot(), corpus_of(*clips[:2])) == "cer"
+    assert metric_of(Parrot(), corpus_of(*clips)) == "mer"
+
+
+def as_task(task: Task, scores: dict[str, Any]) -> BundleEngine:
+    """The digits model, whose words serve as labels."""
+    engine = BundleEngine(digits.engine().bundle)
+    about = {"task": task, "metric": "classification_error", "scores": scores}
+    manifest = engine.bundle.manifest.model_copy(update=about)
+    engine.bundle = replace(engine.bundle, manifest=manifest)
+    return engine
+
+
+def test_labels() -> None:
+    card = evaluate(as_task(Task.CLASSIFY, {"multiply_adds": 6_876_800}), DIGITS)
+    assert card.metric == "classification_error"
+    assert card.errors.length == 60
+    assert card.error_rate <= 0.05
+    assert card.cost.multiply_adds == 6_876_800
+    assert card.matrix is not None and card.calibration is not None
+    assert {"zero", "nine"} <= set(card.matrix.labels)
+    assert sum(map(sum, card.matrix.counts)) == 60
+    assert (card.calibration.level, card.calibration.count) == ("utterance", 60)
+
+
+class Undecided(Parrot):
+    """Hears another label in each of two stretches, the second more surely."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.bundle = as_task(task, {}).bundle
+
+    def recognize(self, samples: Samples, options: RecognizeOptions) -> Hypothesis:
+        found = super().recognize(samples, options)
+        first, second = Segment(0, 1, "two", (), 0.25), Segment(1, 2, "one", (), 0.64)
+        return replace(found, segments=(first, second, Segment(1, 2, "")))
+
+
+def test_the_surest_of_several_labels_counts() -> None:
+    clip = replace(digits.clips()[0], text="one")
+    card = evaluate(Undecided(Task.CLASSIFY), corpus_of(clip))
+    assert card.error_rate == 0
+    assert card.per_utterance[0].confidence == pytest.approx(0.64)
+    words = evaluate(Undecided(Task.TRANSCRIBE), corpus_of(clip), metric="wer")
+    assert words.errors.insertions == 1
+    assert words.per_utterance[0].confidence == pytest.approx(0.4)  # the geometric mean
+
+
+def test_voiceprints_are_not_words() -> None:
+    with pytest.raises(RequestError, match="gives voiceprints"):
+        evaluate(as_task(Task.EMBED, {}), DIGITS)
+    with pytest.raises(RequestError, match="metric 'eer'"):
+        evaluate(Parrot(), DIGITS, metric="eer")
+
+
+def test_two_models_on_the_same_recordings() -> None:
+    good, bad = evaluate(digits.engine(), DIGITS), evaluate(Parrot(), DIGITS)
+    found = compare(good, bad)
+    assert found.significant and found.difference < -0.8
+    assert (found.losses, found.speakers, found.test) == (0, 6, "mapsswe")
 
 
 def test_a_bundle_knows_its_metric() -> None:

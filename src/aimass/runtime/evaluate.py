@@ -194,7 +194,8 @@ def _language(engine: Engine, corpus: Corpus) -> str | None:
     """The language of clips that do not name theirs."""
     bundle = _bundle(engine)
     if bundle is not None:
-        return bundle.manifest.language
+        known = bundle.manifest.languages
+        return known[0] if len(known) == 1 else None
     # Data without a language column is taken for English, which most unlabelled sets are; the
     # language only decides how numbers and abbreviations are spelled before counting.
     return None if any(clip.language for clip in corpus.clips) else "en"
