@@ -107,7 +107,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("layout", found["layout"]),
         ("columns", ", ".join(columns)),
         ("clips", f"{found['clips']:,}"),
-        ("hours", f"{found['hours']:.2f}"),
+        ("hours", f"{found['hours']:.{2 if found['hours'] >= 0.1 else 4}f}"),
         ("different texts", f"{found['texts']:,}"),
         ("speakers", speakers),
         ("splits", _counts(found["splits"])),
