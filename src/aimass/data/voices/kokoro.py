@@ -116,8 +116,10 @@ class KokoroVoices:
         check(delivery)
         styles = self._styles(delivery.voice)
         said = phonemes(speakable(text), delivery.language)
+        # A recogniser understands single words a little better when they end like sentences.
+        said += "" if said.endswith((".", "!", "?")) else "."
         numbers = [_NUMBERS[symbol] for symbol in said if symbol in _NUMBERS]
-        if not 0 < len(numbers) <= _MOST_PHONEMES:
+        if not 1 < len(numbers) <= _MOST_PHONEMES:
             raise RequestError(
                 f"{text[:40]!r} has {len(numbers)} phonemes in '{delivery.language}'",
                 expected=f"1 to {_MOST_PHONEMES}",
