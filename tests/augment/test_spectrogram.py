@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimass.augment import spectrogram
-from aimass.augment.spectrogram import masked
+from aimass.augment.spectrogram import NO_MASKS, Masks, hide, masked
 from aimass.base.randomness import generator
 
 FILL = np.arange(16, dtype=np.float32) - 100
@@ -90,7 +90,48 @@ def test_all_positions_and_widths_occur() -> None:
     assert set(hidden.sum(axis=1)) == set(range(7))
 
 
-def calls_of_masked(size: int) -> int:
+@given(
+    seed=st.integers(0, 2**32),
+    lengths=st.lists(st.integers(1, 120), min_size=1, max_size=6),
+    times=st.integers(0, 3),
+    time_share=st.floats(0, 1),
+    bands=st.integers(0, 3),
+    band_share=st.floats(0, 1),
+)
+def test_masks_are_in_proportion_to_the_utterance(
+    seed: int, lengths: list[int], times: int, time_share: float, bands: int, band_share: float
+) -> None:
+    masks = Masks(times, time_share, 20, bands, band_share)
+    batch = noise(len(lengths), max(lengths))
+    found = hide(batch, generator(seed), masks, lengths=np.array(lengths), fill=FILL)
+    hidden = found != batch
+    assert np.array_equal(found[hidden], np.broadcast_to(FILL, batch.shape)[hidden])
+    columns, rows = hidden.all(axis=1), hidden.all(axis=2)
+    assert np.array_equal(hidden, rows[:, :, None] | columns[:, None, :])
+    for row, column, length in zip(rows, columns, lengths, strict=True):
+        if not column.all():
+            assert row.sum() <= times * min(20, int(time_share * length))
+        if not row.all():
+            assert column.sum() <= bands * int(band_share * 16)
+
+
+def test_without_a_fill_the_mean_stands_under_masks() -> None:
+    batch = noise()
+    found = hide(batch, generator(5), Masks(times=3, time_share=0.3))
+    mean = np.broadcast_to(batch.mean(axis=(0, 1)), batch.shape)
+    hidden = found != batch
+    assert hidden.any()
+    assert np.array_equal(found[hidden], mean[hidden])
+
+
+def test_no_masks_hide_nothing() -> None:
+    batch = noise()
+    assert np.array_equal(hide(batch, generator(1), NO_MASKS), batch)
+    assert np.array_equal(hide(batch, generator(1), Masks().at(0)), batch)
+    assert Masks().at(1) == Masks()
+
+
+def calls_of_hide(size: int) -> int:
     """How many Python functions of the module run for a batch of `size`."""
     count = 0
 
@@ -98,10 +139,10 @@ def calls_of_masked(size: int) -> int:
         nonlocal count
         count += event == "call" and frame.f_code.co_filename == spectrogram.__file__
 
-    batch = noise(size)
+    batch, masks = noise(size), Masks()
     sys.setprofile(note)
     try:
-        masked(batch, generator(0), fill=FILL)
+        hide(batch, generator(0), masks, fill=FILL)
     finally:
         sys.setprofile(None)
     return count
@@ -109,4 +150,4 @@ def calls_of_masked(size: int) -> int:
 
 @pytest.mark.parametrize("size", [1, 8, 256])
 def test_the_work_in_python_does_not_grow_with_the_batch(size: int) -> None:
-    assert calls_of_masked(size) == 4
+    assert calls_of_hide(size) == 4

@@ -10,6 +10,7 @@ from scipy import fft
 
 from aimass.augment.level import decibels
 from aimass.augment.sounds import Recording, Sounds
+from aimass.augment.spectrum import by_size
 from aimass.augment.step import Entry, Range, Step, seed, uniform
 from aimass.base.contract import Samples
 from aimass.base.randomness import generator
@@ -54,8 +55,8 @@ class Noise(Step):
         """The same shapes, with noise; simulated noise is made for the whole batch at once."""
         noises: dict[int, Samples] = {}
         simulated = [n for n, entry in enumerate(entries) if "recording" not in entry]
-        for size in {_period(len(batch[n])) for n in simulated}:
-            rows = [n for n in simulated if _period(len(batch[n])) == size]
+        for size, which in by_size([len(batch[n]) for n in simulated]):
+            rows = [simulated[i] for i in which]
             noises |= zip(rows, coloured([entries[n] for n in rows], size, rate), strict=True)
         for n, entry in enumerate(entries):
             if "recording" in entry:
@@ -142,8 +143,3 @@ def coloured(entries: Sequence[Entry], size: int, rate: int) -> npt.NDArray[np.f
     spectrum = white.view(np.complex64) * shape
     noise: npt.NDArray[np.float32] = fft.irfft(spectrum, size, axis=1)
     return noise
-
-
-def _period(length: int) -> int:
-    """The power of two that holds an utterance: of its own length alone, not of its batch."""
-    return 1 << max(8, (length - 1).bit_length())

@@ -13,18 +13,23 @@ from typing import Any
 
 import numpy as np
 
+from aimass.augment.channel import Codec, Telephone
 from aimass.augment.level import Clip, Gain, Shift
 from aimass.augment.noise import Babble, Noise
+from aimass.augment.rooms import Reverb
 from aimass.augment.sounds import Sounds
 from aimass.augment.spectrogram import NO_MASKS, Masks
 from aimass.augment.step import Entry, Step
+from aimass.augment.timing import Speed, Tempo, Warp
 from aimass.base.contract import Samples
 from aimass.base.errors import DataError, ScenarioError
 
 Record = list[Entry]
 """What was drawn for one utterance, step after step; plain data that survives JSON."""
 
-STEPS: dict[str, type[Step]] = {kind.kind: kind for kind in (Gain, Clip, Shift, Noise, Babble)}
+_KINDS = (Speed, Tempo, Warp, Shift, Reverb, Noise, Babble, Gain, Clip, Telephone, Codec)
+
+STEPS: dict[str, type[Step]] = {kind.kind: kind for kind in _KINDS}
 """Every step by the name that it gives itself."""
 
 NO_SOUNDS = Sounds()
@@ -67,6 +72,13 @@ class Policy:
         Raises:
             ScenarioError: an unknown step, field or value.
         """
+        for name in values.keys() - {"name", "steps", "masks"}:
+            raise ScenarioError(
+                f"an augmentation policy with a field '{name}'",
+                expected="name, steps and masks",
+                fix="Correct the name, or remove the line",
+                param=name,
+            )
         steps = tuple(_step(one) for one in values.get("steps", []))
         masks = Masks.from_dict(values.get("masks", NO_MASKS.to_dict()))
         return cls(str(values.get("name", "own")), steps, masks)
@@ -148,12 +160,12 @@ def _within(samples: Samples) -> Samples:
     return samples if peak <= 1 else samples * np.float32(0.999999 / peak)
 
 
-def _step(values: dict[str, Any]) -> Step:
-    kind = values.get("step")
-    if kind not in STEPS:
+def _step(values: Any) -> Step:
+    kind = values.get("step") if isinstance(values, dict) else values
+    if not isinstance(values, dict) or kind not in STEPS:
         raise ScenarioError(
-            f"an augmentation step '{kind}'",
-            expected=f"one of {', '.join(STEPS)}",
+            f"an augmentation step {kind!r}",
+            expected=f"fields with a 'step' among {', '.join(STEPS)}",
             fix="Correct the name under 'step'",
             param="step",
         )
@@ -168,11 +180,73 @@ POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (
         Policy("clean"),
-        Policy("light", (Noise(share=0.3, snr_db=(15, 40)), Gain(share=0.8, db=(-10, 6))), Masks()),
-        Policy("standard", (Noise(share=0.6), Gain(share=0.8)), Masks()),
-        Policy("strong", (Noise(share=0.8, snr_db=(0, 25)), Gain()), Masks()),
-        Policy("telephone", (Noise(share=0.6), Gain()), Masks()),
-        Policy("far", (Noise(share=0.8, snr_db=(3, 25)), Gain()), Masks()),
+        Policy(
+            "light",
+            (
+                Speed(share=0.6, factor=(0.95, 1.05)),
+                Noise(share=0.3, snr_db=(15.0, 40.0)),
+                Gain(share=0.8, db=(-10.0, 6.0)),
+            ),
+            Masks(times=1, bands=1),
+        ),
+        Policy(
+            "standard",
+            (
+                Speed(share=0.7),
+                Warp(share=0.3),
+                Shift(share=0.5),
+                Reverb(share=0.2),
+                Noise(share=0.6),
+                Gain(share=0.8),
+                Telephone(share=0.1),
+            ),
+            Masks(),
+        ),
+        Policy(
+            "strong",
+            (
+                Speed(share=0.7, factor=(0.85, 1.15)),
+                Tempo(share=0.2),
+                Warp(share=0.5),
+                Shift(share=0.5),
+                Reverb(share=0.4),
+                Babble(share=0.2),
+                Noise(share=0.7, snr_db=(0.0, 25.0)),
+                Gain(share=0.9),
+                Clip(share=0.1),
+                Telephone(share=0.15),
+                Codec(share=0.1),
+            ),
+            Masks(time_share=0.12, band_share=0.2),
+        ),
+        Policy(
+            "telephone",
+            (
+                Speed(share=0.7),
+                Warp(share=0.3),
+                Shift(share=0.5),
+                Reverb(share=0.1),
+                Noise(share=0.6),
+                Gain(share=0.8, db=(-25.0, 6.0)),
+                Clip(share=0.1),
+                Codec(share=0.2, codecs=("amr", "opus"), bits=(4_000, 12_500)),
+                Telephone(share=0.8),
+            ),
+            Masks(),
+        ),
+        Policy(
+            "far",
+            (
+                Speed(share=0.7),
+                Warp(share=0.3),
+                Shift(share=0.5),
+                Reverb(share=0.9, rt60=(0.2, 0.9), side=(3.0, 10.0), distance=(1.0, 5.0)),
+                Babble(share=0.2, snr_db=(5.0, 20.0)),
+                Noise(share=0.8, snr_db=(3.0, 25.0)),
+                Gain(share=0.9, db=(-30.0, 0.0)),
+            ),
+            Masks(),
+        ),
     )
 }
 """From nothing to far field; a scenario names one or writes its own."""

@@ -8,9 +8,8 @@ from types import MappingProxyType
 import numpy as np
 
 from aimass.audio.decode import blocks
-from aimass.audio.types import Limits
 from aimass.base.contract import Samples
-from aimass.base.errors import DataError
+from aimass.base.errors import AudioError, DataError
 
 AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff", ".au"}
 LICENCES = ("LICENSE", "LICENCE", "LICENSE.txt", "LICENCE.txt", "LICENSE.md", "LICENCE.md")
@@ -127,9 +126,11 @@ def _rooms(folder: Path, rate: int) -> Iterator[Recording]:
 
 def _loaded(path: Path, rate: int, seconds: float, *, split: bool = False) -> Samples:
     """The first `seconds` of a file, ``(channels, samples)``; nothing beyond them is decoded."""
-    limits = Limits.from_settings()
-    block = next(blocks(path, rate=rate, split=split, limits=limits, block_seconds=seconds))
-    return block.samples
+    try:
+        return next(blocks(path, rate=rate, split=split, block_seconds=seconds)).samples
+    except AudioError as error:
+        found = error.found if path.name in error.found else f"{path.name}: {error.found}"
+        raise type(error)(found, expected=error.expected, fix=error.fix) from error
 
 
 def _files(folder: Path, what: str) -> list[Path]:

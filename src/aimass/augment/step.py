@@ -109,9 +109,15 @@ def _check(kind: str, name: str, default: Any, value: Any, bounds: Range) -> Non
     )
     if not good:
         form = "two numbers, the lower first," if ends else "a number"
-        raise ScenarioError(
-            f"the augmentation step '{kind}' has {name}: {value!r}",
-            expected=f"{form} from {bounds[0]:g} to {bounds[1]:g}",
-            fix=f"Correct {name}, or leave it out for {default}",
-            param=name,
-        )
+        expected = f"{form} from {bounds[0]:g} to {bounds[1]:g}, such as {default}"
+        raise bad_value(kind, name, value, expected)
+
+
+def bad_value(kind: str, name: str, value: Any, expected: str) -> ScenarioError:
+    """The error for a field of a step."""
+    return ScenarioError(
+        f"the augmentation step '{kind}' has {name}: {value!r}",
+        expected=expected,
+        fix=f"Correct {name}, or leave it out",
+        param=name,
+    )
