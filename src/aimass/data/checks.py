@@ -1,28 +1,5 @@
 """What is wrong with a corpus: findings with a reason code, and the policy that acts on them.
 
-===================== ======================================================================
-stops a training
-missing               no recording where the corpus names one
-unreadable            a recording that does not decode
-silent                nothing to hear in it
-empty_text            nothing to say in its text
-too_short_for_text    no one speaks that fast, and CTC has no room for it
-too_short             shorter than any word
-to look at
-too_long              longer than training likes; cut it at pauses
-too_long_for_text     far more speech than its text accounts for
-unusual_pace          characters per second far from those of its language, or of its own text
-clipped               overdriven: the tops of the wave are cut off
-wrong_rate            another sample rate than most, or none that we read
-duplicate_audio       the same sound as another clip of the same text
-duplicate_other_text  the same sound as a clip of another text: one of the two is wrong
-duplicate_other_split the same sound as a clip of another split
-speaker_in_two_splits heard in training and again in dev or test
-unexpected_script     letters that its language is not written with
-untokenisable         characters that a token set does not hold, or that nobody can say
-label_suspect         a classifier or an engine hears something else (`aimass.lifecycle.suspects`)
-===================== ======================================================================
-
 Nothing is dropped for a finding unless the caller names its code: see `apply_policy`.
 """
 
@@ -64,6 +41,27 @@ class Code(StrEnum):
     UNTOKENISABLE = "untokenisable"
     LABEL_SUSPECT = "label_suspect"
 
+
+MEANINGS = {
+    Code.MISSING: "No recording where the corpus names one",
+    Code.UNREADABLE: "A recording that does not decode",
+    Code.SILENT: "There is nothing to hear",
+    Code.EMPTY_TEXT: "There is nothing to say",
+    Code.TOO_SHORT_FOR_TEXT: "Nobody speaks that fast, and CTC has no room for it",
+    Code.TOO_SHORT: "Shorter than any word",
+    Code.TOO_LONG: "Longer than training likes: cut it at pauses",
+    Code.TOO_LONG_FOR_TEXT: "Far more speech than the text accounts for",
+    Code.UNUSUAL_PACE: "Much faster or slower than is usual for its language, or for its own text",
+    Code.CLIPPED: "Overdriven: the tops of the wave are cut off",
+    Code.WRONG_RATE: "Another sample rate than most, or one that we do not read",
+    Code.DUPLICATE_AUDIO: "The same sound as another clip, with the same text",
+    Code.DUPLICATE_OTHER_TEXT: "The same sound with another text: one of the two is wrong",
+    Code.DUPLICATE_OTHER_SPLIT: "The same sound in another split: the test knows the answer",
+    Code.SPEAKER_IN_TWO_SPLITS: "Its speaker is also in dev or test, which then judge no stranger",
+    Code.UNEXPECTED_SCRIPT: "Letters that the language is not written with",
+    Code.UNTOKENISABLE: "Characters outside the token set, or that nobody can say",
+    Code.LABEL_SUSPECT: "A classifier or an engine is sure to hear something else",
+}
 
 STOPS = frozenset(
     {

@@ -198,8 +198,8 @@ def _features(clips: Sequence[Clip], spec: SuspectSpec, progress: Progress) -> F
     for speaker in set(speakers):
         own = speakers == speaker
         features[own] -= features[own].mean(axis=(0, 1))
-    features /= np.float32(max(float(features.std()), 1e-6))
-    return features
+    scaled: Floats = features / np.float32(max(float(features.std()), 1e-6))
+    return scaled
 
 
 def _pool(frames: Floats) -> Floats:
@@ -208,7 +208,8 @@ def _pool(frames: Floats) -> Floats:
     if len(frames) < _POOL:
         return np.zeros((1, _BINS), np.float32)
     whole = frames[: len(frames) // _POOL * _POOL].reshape(-1, _POOL, _BINS).mean(axis=1)
-    return np.maximum(whole, whole.max() - _FLOOR)
+    floored: Floats = np.maximum(whole, whole.max() - _FLOOR)
+    return floored
 
 
 def _network(labels: int, width: int) -> nn.Module:
