@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,6 +11,11 @@ from rich.table import Table
 
 from aimass.base.errors import MissingExtra, RequestError
 from aimass.cli.progress import shown
+
+if TYPE_CHECKING:
+    from aimass.base.contract import Progress
+    from aimass.data.checks import Finding
+    from aimass.data.corpus import Clip
 
 app = typer.Typer(help="Recordings: read, shown and brought in.", no_args_is_help=True)
 
@@ -49,6 +54,92 @@ def show(
             console.print(f"{title}: {line}", markup=False, highlight=False)
         if len(lines) > _MOST:
             console.print(f"{title}: {len(lines) - _MOST} more; --json lists them")
+
+
+@app.command()
+def check(
+    source: Annotated[Path, typer.Argument(help="A folder, a table or a Lhotse manifest.")],
+    model: Annotated[
+        str | None, typer.Option(help="A model that says where it hears something else.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures and sound into this folder.")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="ISO 639-1 code, where the data does not say.")
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option(help="Let a small classifier look for wrong labels in closed sets.")
+    ] = True,
+    column: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """What is wrong with recordings and their texts; what was measured before is remembered."""
+    from dataclasses import replace
+
+    from aimass.base.settings import settings
+    from aimass.data.checks import MEANINGS, STOPS, check, counts, ordered
+    from aimass.data.corpus import read
+    from aimass.data.measure import measure
+    from aimass.data.report import Report
+
+    corpus = read(source, columns=_pairs(column, "column"))
+    if language is not None:
+        clips = tuple(replace(c, language=c.language or language) for c in corpus.clips)
+        corpus = replace(corpus, clips=clips)
+    with shown() as progress:
+        measured = measure(corpus.clips, settings().home / "measurements", progress=progress)
+        findings = check(corpus, measured.of)
+        if model is not None or labels:
+            stopped = {finding.clip for finding in findings if finding.code in STOPS}
+            sound = [
+                clip
+                for clip in corpus.clips
+                if clip.id not in stopped and not measured.of[clip.id].fault
+            ]
+            rates = [measured.of[clip.id].rate for clip in sound]
+            findings += _suspects(sound, rates, labels, model, progress)
+    made = Report(corpus, measured.of, ordered(corpus, findings))
+    page = made.write(report) if report is not None else None
+    if as_json:
+        _print_json(made.to_dict())
+        return
+    console = Console(soft_wrap=True)
+    table = Table("code", "clips", "", "what it means")
+    for code, count in counts(made.findings).items():
+        effect = "stops training" if code in STOPS else "to look at"
+        table.add_row(code, f"{count:,}", effect, MEANINGS[code])
+    console.print(table if made.findings else "Nothing was found.")
+    console.print(f"{len(corpus.clips):,} clips, {measured.decoded:,} recordings measured anew")
+    if page is not None:
+        console.print(f"Open: {page}", markup=False, highlight=False)
+
+
+def _suspects(
+    clips: "list[Clip]", rates: list[int], labels: bool, model: str | None, progress: "Progress"
+) -> "list[Finding]":
+    """Labels that a classifier or a model hears otherwise; the classifier only where torch is."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        if model is None:
+            return []
+        raise MissingExtra(
+            "the parts that look for wrong labels are not installed",
+            expected="torch",
+            fix="Type: pip install 'aimass[train]'",
+        )
+    from aimass.lifecycle.suspects import SuspectSpec, cross_validated, disagreements
+    from aimass.runtime.load import load
+
+    found: list[Finding] = []
+    if labels:
+        narrow = 2 * sum(rate <= 8000 for rate in rates) > len(rates)
+        spec = SuspectSpec(sample_rate=8000 if narrow else 16000)
+        found += cross_validated(clips, spec, progress=progress)
+    if model is not None:
+        found += disagreements(clips, load(model), progress=progress)
+    return found
 
 
 @app.command()
