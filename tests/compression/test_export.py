@@ -27,7 +27,8 @@ from aimass.decoding.greedy import GreedyDecoder
 from aimass.features.fbank import FeatureSpec
 from aimass.models.causal_conv import CausalConv, CausalConvSpec
 from aimass.registry import bundle as bundles
-from aimass.runtime.ctc import CtcEngine, StreamingGraph
+from aimass.runtime.bundled import BundleEngine
+from aimass.runtime.graph import StreamingGraph
 from aimass.runtime.load import shipped
 
 DIGITS = Path(__file__).parents[2] / "samples/digits"
@@ -196,12 +197,12 @@ def test_a_model_of_nan_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def engine() -> CtcEngine:
-    return CtcEngine(bundles.load(shipped()["digits"]))
+def engine() -> BundleEngine:
+    return BundleEngine(bundles.load(shipped()["digits"]))
 
 
 @pytest.fixture(scope="module")
-def theirs(engine: CtcEngine) -> Any:
+def theirs(engine: BundleEngine) -> Any:
     folder = engine.bundle.folder
     return sherpa_onnx.OnlineRecognizer.from_nemo_ctc(
         tokens=str(folder / bundles.TOKENS),
@@ -230,11 +231,11 @@ def spoken(every: int) -> list[tuple[str, Samples]]:
     ]
 
 
-def test_sherpa_onnx_runs_the_graph_as_we_do(engine: CtcEngine, theirs: Any) -> None:
+def test_sherpa_onnx_runs_the_graph_as_we_do(engine: BundleEngine, theirs: Any) -> None:
     for _, samples in spoken(4):
         stream = theirs.create_stream()
         stream.accept_waveform(8000, samples)
-        decoder = GreedyDecoder(engine.tokens, engine.graph.frame_seconds)
+        decoder = GreedyDecoder(engine.symbols, engine.graph.frame_seconds)
         past, done = engine.graph.first_cache(), 0
         while theirs.is_ready(stream):
             frames = np.array(stream.get_frames(done, WINDOW), np.float32)
@@ -247,7 +248,7 @@ def test_sherpa_onnx_runs_the_graph_as_we_do(engine: CtcEngine, theirs: Any) -> 
         assert done >= len(samples) // 80 - WINDOW - 2
 
 
-def test_sherpa_onnx_hears_the_same_words(engine: CtcEngine, theirs: Any) -> None:
+def test_sherpa_onnx_hears_the_same_words(engine: BundleEngine, theirs: Any) -> None:
     said, same, right = spoken(2), 0, 0
     for text, samples in said:
         found = their_text(theirs, np.array_split(samples, 7))

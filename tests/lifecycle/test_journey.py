@@ -53,7 +53,7 @@ def test_a_build_says_what_it_published(journey: Journey) -> None:
     assert bundle.manifest.language == "en"
     assert bundle.manifest.features.sample_rate == 8000
     assert "CC BY-SA" not in bundle.manifest.licences["data"]  # this folder states none
-    assert bundle.tokens().symbols == tuple(f"▁{word}" for word in sorted(WORDS))
+    assert bundle.symbols().symbols == tuple(f"▁{word}" for word in sorted(WORDS))
 
 
 def test_the_model_has_learnt(journey: Journey) -> None:
@@ -88,7 +88,7 @@ def test_words_by_name(journey: Journey) -> None:
 def test_measured_by_name(journey: Journey) -> None:
     data = journey.scenario.parent / "words"
     card = aimass_json(journey.home, "eval", "--data", data, "--model", "three", "--json")
-    assert list(card) == [
+    assert list(card)[:11] == [
         "metric", "error_rate", "interval", "errors", "utterances", "speakers",
         "per_speaker", "rtf", "peak_memory_mb", "audio_seconds", "worst",
     ]  # fmt: skip

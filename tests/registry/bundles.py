@@ -15,7 +15,8 @@ from aimass.base.digests import of_file
 from aimass.features.fbank import FeatureSpec
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle
-from aimass.runtime.ctc import StreamingGraph
+from aimass.runtime.bundled import golden
+from aimass.runtime.graph import StreamingGraph
 from aimass.text.tokens import TokenSet
 
 FEATURES = FeatureSpec(sample_rate=8000, bins=20)
@@ -104,7 +105,7 @@ def make(folder: Path, name: str = "tiny", bias: float = -9.0, **changes: Any) -
     TOKENS.save(folder / bundles.TOKENS)
     (folder / bundles.LICENCE).write_text("none\n", encoding="utf-8")
     runs = StreamingGraph(folder / bundles.GRAPH, bundles.Graph.model_validate(GRAPH), FEATURES)
-    return bundles.write(folder, manifest(name, **changes), runs.golden(tones(), TOKENS))
+    return bundles.write(folder, manifest(name, **changes), golden(runs, tones(), TOKENS))
 
 
 def sign(folder: Path, change: Callable[[dict[str, Any]], object] | None = None) -> None:

@@ -16,7 +16,7 @@ from aimass.base.digests import of_file
 from aimass.base.errors import BundleError, IntegrityError
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle, load
-from aimass.runtime.ctc import CtcEngine
+from aimass.runtime.bundled import BundleEngine
 from aimass.text.tokens import TokenSet
 
 from .bundles import FEATURES, TOKENS, copy_of, make, manifest, sign, tones
@@ -37,7 +37,7 @@ def folder(whole: Bundle, tmp_path: Path) -> Path:
 def refused(folder: Path, *words: str, kind: type[BundleError] = BundleError) -> None:
     """Loading, proving and running the bundle must end with an error of the tree."""
     with pytest.raises(kind) as caught:
-        CtcEngine(load(folder))
+        BundleEngine(load(folder))
     for word in words:
         assert word in str(caught.value), f"{word!r} is not in: {caught.value}"
     assert caught.value.fix
@@ -51,7 +51,7 @@ def test_written_and_read_back(whole: Bundle) -> None:
     assert found.manifest.format == bundles.FORMAT
     assert sorted(found.manifest.files) == sorted(set(FILES) - {bundles.MANIFEST})
     assert found.digest == of_file(whole.folder / bundles.MANIFEST)
-    assert (found.features, found.tokens()) == (FEATURES, TOKENS)
+    assert (found.features, found.symbols()) == (FEATURES, TOKENS)
     assert found.graph.is_file()
 
 
@@ -80,7 +80,7 @@ def test_loud_golden_is_clipped(tmp_path: Path) -> None:
 
 
 def test_it_runs(folder: Path) -> None:
-    assert CtcEngine(load(folder)).name == "tiny"
+    assert BundleEngine(load(folder)).name == "tiny"
 
 
 @pytest.mark.parametrize("name", FILES[1:])

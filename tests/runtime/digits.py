@@ -16,7 +16,8 @@ from aimass.features.fbank import FeatureSpec
 from aimass.models.causal_conv import CausalConv, CausalConvSpec
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle
-from aimass.runtime.ctc import CtcEngine, StreamingGraph
+from aimass.runtime.bundled import BundleEngine, golden
+from aimass.runtime.graph import StreamingGraph
 from aimass.runtime.load import shipped
 from aimass.text.tokens import TokenSet
 
@@ -26,9 +27,9 @@ RATE = 8000
 
 
 @cache
-def engine() -> CtcEngine:
+def engine() -> BundleEngine:
     """The shipped digits model."""
-    return CtcEngine(bundles.load(shipped()["digits"]))
+    return BundleEngine(bundles.load(shipped()["digits"]))
 
 
 @cache
@@ -73,7 +74,7 @@ def babbling(folder: Path) -> Bundle:
         "lineage": {},
         "licences": {},
     }
-    return bundles.write(folder, manifest, runs.golden(speech()[:RATE], tokens))
+    return bundles.write(folder, manifest, golden(runs, speech()[:RATE], tokens))
 
 
 def speech() -> Samples:

@@ -34,7 +34,8 @@ Each error says what was found, what was expected and what to do next. ``exit_co
 """
 
 import re
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 
 class AimassError(Exception):
@@ -56,6 +57,11 @@ class AimassError(Exception):
         self.fix = fix.rstrip(".")
         self.param = param
         super().__init__(f"{self.found}. Expected {self.expected}. {self.fix}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How an error reaches the process that waits for the one where it arose."""
+        named = {"expected": self.expected, "fix": self.fix, "param": self.param}
+        return partial(type(self), self.found, **named), ()
 
     @property
     def code(self) -> str:

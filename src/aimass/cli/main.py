@@ -8,7 +8,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -22,6 +22,10 @@ from aimass.base.settings import Settings, settings
 from aimass.cli.data import app as data
 from aimass.cli.progress import shown
 from aimass.text.formats import TIMED
+
+if TYPE_CHECKING:
+    from aimass.evaluation.scorecard import Scorecard
+    from aimass.lifecycle.build import Built
 
 app = typer.Typer(
     help="Your own speech service: from recordings to words.",
@@ -100,21 +104,51 @@ def build(
                 "version": built.published.version,
                 "folder": str(built.published.folder),
                 "digest": built.bundle.digest,
+                "aliases": list(built.published.aliases),
+                "member": built.member,
+                "members": {
+                    name: {split: _summary(own) for split, own in cards.items()}
+                    for name, cards in built.members.items()
+                },
+                "gates": asdict(built.verdict),
+                "reports": {name: str(path) for name, path in built.report.items()},
                 "reused": list(built.reused),
-                "scorecard": card,
+                "scorecard": card.to_dict(),
             }
         )
         return
-    low, high = card["interval"]
-    console = Console(soft_wrap=True)
+    _print_built(built)
+
+
+def _summary(card: "Scorecard") -> dict[str, Any]:
+    return {"error_rate": card.error_rate, "interval": list(card.interval)}
+
+
+def _print_built(built: "Built") -> None:
+    card, console = built.scorecard, Console(soft_wrap=True)
+    if len(built.members) > 1:
+        table = Table("member", "dev error", "test error", "95 % interval")
+        for name, cards in built.members.items():
+            low, high = cards["test"].interval
+            rates = (f"{cards[split].error_rate:.2%}" for split in ("dev", "test"))
+            mark = " *" if name == built.member else ""
+            table.add_row(escape(name) + mark, *rates, f"{low:.2%} to {high:.2%}")
+        console.print(table)
+    low, high = card.interval
+    state = "published" if built.verdict.passed else "kept as candidate, not published"
     console.print(
-        f"{built.published.name} version {built.published.version} is published: "
-        f"{card['metric']} {card['error_rate']:.2%} (95 % interval {low:.2%} to {high:.2%}) "
-        f"on {card['utterances']} test utterances, "
+        f"{built.published.name} version {built.published.version} is {state}: "
+        f"{card.metric} {card.error_rate:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+        f"on {card.utterances} test utterances, "
         f"{built.bundle.manifest.parameters:,} parameters, "
         f"{built.bundle.manifest.graph.precision}"
     )
-    console.print(f"Try: aimass transcribe FILE --model {built.published.name}")
+    for reason in built.verdict.reasons:
+        console.print(f"Gate: {reason}", markup=False)
+    for name, folder in built.report.items():
+        console.print(f"Report of the {name}: {folder / 'index.html'}", markup=False)
+    reference = built.published.name if built.verdict.passed else built.published.reference
+    console.print(f"Try: aimass transcribe FILE --model {reference}")
 
 
 @app.command()

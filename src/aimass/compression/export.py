@@ -1,8 +1,9 @@
 """From a torch model to the ONNX form that both our runtime and sherpa-onnx load unchanged.
 
 By position: features ``(batch, bins, frames)``, length ``(batch,)``, cache 1, cache 2 and cache
-length in; log-probabilities ``(batch, frames / stack, outputs)``, length and the next caches out.
-The whole past of our models fits in cache 1; cache 2 is there because sherpa-onnx expects it.
+length in; outputs ``(batch, frames / stack, outputs)``, length and the next caches out.
+The whole state of our models is cache 1, ``(batch, 1, 1, state)``; cache 2 is there because
+sherpa-onnx expects it.
 """
 
 import warnings
@@ -18,7 +19,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from aimass.base.errors import TrainingError
-from aimass.models.causal_conv import CausalConv
+from aimass.models.model import SpeechModel
+from aimass.models.stem import Normalise
 
 OPSET = 17
 WINDOW = 32  # frames a step in sherpa-onnx; ours takes any number
@@ -28,18 +30,21 @@ OUTPUTS = ("log_probs", "out_length", "next_cache_1", "next_cache_2", "next_cach
 
 
 class _Streaming(nn.Module):
-    def __init__(self, model: CausalConv) -> None:
+    def __init__(self, model: SpeechModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(
         self, features: Tensor, length: Tensor, past: Tensor, unused: Tensor, seen: Tensor
     ) -> tuple[Tensor, ...]:
-        log_probs, past = self.model(features.transpose(1, 2), past)
-        return log_probs, length // self.model.spec.stack, past, unused, seen + length
+        outputs, state = self.model(
+            features.transpose(1, 2), past.reshape(-1, self.model.state_size)
+        )
+        past = state.reshape(-1, 1, 1, self.model.state_size)
+        return outputs, length // self.model.spec.stack, past, unused, seen + length
 
 
-def export(model: CausalConv, path: Path) -> None:
+def export(model: SpeechModel, path: Path) -> None:
     """Write the streaming graph of a trained model.
 
     Raises:
@@ -47,9 +52,9 @@ def export(model: CausalConv, path: Path) -> None:
     """
     spec = model.spec
     example = (
-        torch.randn(1, spec.bins, WINDOW),
+        torch.randn(1, spec.columns, WINDOW),
         torch.tensor([WINDOW]),
-        model.start(1),
+        torch.zeros(1, *cache(model)),
         torch.zeros(1, 1, 1, 1),
         torch.zeros(1, dtype=torch.int64),
     )
@@ -72,6 +77,11 @@ def export(model: CausalConv, path: Path) -> None:
         )
     _describe(path, model)
     _check_parity(path, model)
+
+
+def cache(model: SpeechModel) -> tuple[int, int, int]:
+    """The shape of one stream's past."""
+    return 1, 1, model.state_size
 
 
 def quantize(source: Path, target: Path) -> None:
@@ -97,7 +107,7 @@ def quantize(source: Path, target: Path) -> None:
     onnx.save(graph, target)
 
 
-def _describe(path: Path, model: CausalConv) -> None:
+def _describe(path: Path, model: SpeechModel) -> None:
     """Add the metadata by which sherpa-onnx sizes its windows and caches."""
     spec = model.spec
     metadata = {
@@ -105,9 +115,9 @@ def _describe(path: Path, model: CausalConv) -> None:
         "chunk_shift": WINDOW,
         "subsampling_factor": spec.stack,
         "vocab_size": spec.outputs - 1,
-        "cache_last_channel_dim1": spec.blocks,
-        "cache_last_channel_dim2": spec.channels,
-        "cache_last_channel_dim3": spec.kernel - 1,
+        "cache_last_channel_dim1": 1,
+        "cache_last_channel_dim2": 1,
+        "cache_last_channel_dim3": model.state_size,
         "cache_last_time_dim1": 1,
         "cache_last_time_dim2": 1,
         "cache_last_time_dim3": 1,
@@ -117,16 +127,17 @@ def _describe(path: Path, model: CausalConv) -> None:
     onnx.save(graph, path)
 
 
-def _check_parity(path: Path, model: CausalConv) -> None:
+def _check_parity(path: Path, model: SpeechModel) -> None:
     """Two chunks of two streams through both runtimes, the caches carried over."""
     spec = model.spec
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    sound = torch.randn(2, 2 * WINDOW, spec.bins, generator=torch.Generator().manual_seed(0))
-    sound = sound / model.scale + model.mean
+    sound = torch.randn(2, 2 * WINDOW, spec.columns, generator=torch.Generator().manual_seed(0))
+    if isinstance(model.front, Normalise):
+        sound = sound / model.front.scale + model.front.mean
     with torch.no_grad():
         wanted = model(sound, model.start(2))[0].numpy()
     state: list[npt.NDArray[np.generic]] = [
-        model.start(2).numpy(),
+        np.zeros((2, *cache(model)), np.float32),
         np.zeros((2, 1, 1, 1), np.float32),
         np.zeros(2, np.int64),
     ]

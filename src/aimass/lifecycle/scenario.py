@@ -2,29 +2,46 @@
 
 ::
 
-    name: digits                 # the model's name
-    task: transcribe             # transcribe | classify | embed
-    language: en                 # ISO 639-1
-    data:                        # folders with metadata.tsv, or Lhotse manifests
-      train: ../data/digits
-      dev: ../data/digits-dev    # held out from train when not given
-      test: ../data/digits-test  # the test split of train, else held out, when not given
-    training:                    # how long to train; the defaults suit small vocabularies
-      epochs: 80
+    name: commands               # the model's name
+    task: classify               # transcribe | classify | embed
+    language: zh+en              # ISO 639-1; several joined by +
+    data:                        # any layout of docs/data.md
+      train: ../data/commands
+      dev: ../data/commands-dev  # held out from train when not given
+      test: ../data/commands-test
+      synthetic: ../data/spoken  # from `aimass data speak`: for training alone
+      columns: {text: sentence}  # our names of columns to the table's, where it cannot be guessed
+      exclude: [silent]          # codes of `aimass data check` whose clips are left out
+    features: {kind: fbank, bins: 80}
+    augment: {policy: strong, noise: ../data/noise, rooms: ../data/rooms}
+    training: {epochs: 40}
+    members:                     # one or more; each may have sections of its own
+      - {family: conv, parameters: 280000}
+      - {family: recurrent, features: {bins: 40}, seed: 1}
+    gates: {error_rate: 0.03}
 """
 
 import difflib
 import reprlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aimass.augment import policy as policies
+from aimass.augment.policy import Policy
 from aimass.base.contract import Task
 from aimass.base.errors import ScenarioError
+from aimass.data.checks import Code
+from aimass.evaluation.gates import Gates
+from aimass.models.spec import Family
 
 MAX_BYTES = 1 << 20
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+Count = Annotated[int, Field(gt=0, le=100_000, strict=True)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
 
 
 class _Strict(BaseModel):
@@ -37,34 +54,127 @@ class Data(_Strict):
     train: Path
     dev: Path | None = None
     test: Path | None = None
+    synthetic: Path | None = None
+    columns: dict[str, str] = {}
+    exclude: tuple[Code, ...] = ()
+
+
+class Features(_Strict):
+    """The front end; what is not set follows from the rate of the recordings."""
+
+    kind: Literal["fbank", "mfcc", "gammatone", "waveform"] = "fbank"
+    bins: int | None = Field(None, gt=0, le=512, strict=True)
+    compression: Literal["log", "pcen"] = "log"
+    sample_rate: int | None = Field(None, ge=8000, le=48000, strict=True)
+    frame_length_ms: float = Field(25.0, gt=0, le=1000)
+
+
+class Augment(_Strict):
+    """How training sound strays from the recordings.
+
+    ``policy`` is a name or the steps written out; ``joined`` says how many utterances are put
+    together at most (3 where words are transcribed, else 1).
+    """
+
+    policy: str | dict[str, Any] = "standard"
+    noise: Path | None = None
+    rooms: Path | None = None
+    joined: int | None = Field(None, gt=0, le=50, strict=True)
+    pause: tuple[float, float] = (0.02, 0.3)
+    ramp: int = Field(5, ge=0, le=1000, strict=True)
+    passes: Count = 8
+
+    def found(self) -> Policy:
+        """The policy itself. Raises: ScenarioError for an unknown name, step or value."""
+        if isinstance(self.policy, str):
+            return policies.named(self.policy)
+        return Policy.from_dict(self.policy)
 
 
 class Training(_Strict):
-    """The knobs of training that change how long it takes."""
+    """How long and how hard to train."""
 
-    epochs: int = Field(80, gt=0, le=10_000, strict=True)
+    epochs: Count = 80
     batch_size: int = Field(32, gt=0, le=4096, strict=True)
     learning_rate: float = Field(3e-3, gt=0, le=1)
-    seed: int = Field(0, ge=0, strict=True)
+    weight_decay: float = Field(0.05, ge=0, le=1)
+    patience: int = Field(0, ge=0, le=100_000, strict=True)
+    keep: int = Field(3, gt=0, le=50, strict=True)
+    seed: Seed = 0
+
+
+class Member(_Strict):
+    """One model to train; sections that it does not have are the scenario's.
+
+    ``start_from`` names a model whose weights are taken over where they fit; with ``frozen`` all
+    but the last layer stay as they are.
+    """
+
+    name: str | None = Field(None, pattern=NAME)
+    family: Family = "conv"
+    parameters: int = Field(280_000, ge=30_000, le=15_000_000, strict=True)
+    stack: int = Field(4, gt=0, le=16, strict=True)
+    kernel: int = Field(9, gt=1, le=65, strict=True)
+    dilations: tuple[Annotated[int, Field(gt=0, le=64)], ...] = (1,)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    seed: Seed | None = None
+    start_from: str | None = None
+    frozen: bool = False
+    features: Features | None = None
+    augment: Augment | None = None
+    training: Training | None = None
 
 
 class Scenario(_Strict):
     """A scenario file, checked."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(pattern=NAME)
     task: Task
-    language: str = Field("en", pattern=r"^[a-z]{2,3}$")
+    language: str = Field("en", pattern=r"^[a-z]{2,3}(\+[a-z]{2,3})*$")
     data: Data
+    features: Features = Features()
+    augment: Augment = Augment()
     training: Training = Training()
-    members: int | None = None
+    members: tuple[Member, ...] = Field((Member(),), min_length=1, max_length=64)
+    gates: Gates = Gates()
+    tune: dict[str, Any] = {}
     grammar: Path | None = None
     hotwords: tuple[str, ...] = ()
-    start_from: str | None = None
     quality: str | None = None
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages spoken; the first is that of clips which do not name theirs."""
+        return tuple(self.language.split("+"))
 
-_SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "training": Training}
-_NOT_YET = ("members", "grammar", "hotwords", "start_from", "quality")
+    def resolved(self) -> tuple[Member, ...]:
+        """The members with every section, a seed and a name of their own."""
+        members = []
+        for number, member in enumerate(self.members):
+            training = member.training or self.training
+            members.append(
+                member.model_copy(
+                    update={
+                        "name": member.name or f"{member.family}-{number + 1}",
+                        "seed": training.seed if member.seed is None else member.seed,
+                        "features": member.features or self.features,
+                        "augment": member.augment or self.augment,
+                        "training": training,
+                    }
+                )
+            )
+        return tuple(members)
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "data": Data,
+    "features": Features,
+    "augment": Augment,
+    "training": Training,
+    "members": Member,
+    "gates": Gates,
+}
+_NOT_YET = ("grammar", "hotwords", "quality")
 
 
 def read(path: Path) -> Scenario:
@@ -83,24 +193,54 @@ def read(path: Path) -> Scenario:
         if key in content:
             raise ScenarioError(
                 f"{path} sets '{key}', which this version does not act on",
-                expected="name, task, language, data and training",
+                expected=f"keys among {', '.join(k for k in _keys([]) if k not in _NOT_YET)}",
                 fix=f"Remove '{key}'",
                 param=key,
             )
-    if scenario.task is not Task.TRANSCRIBE:
-        raise ScenarioError(
-            f"{path} has the task '{scenario.task}', which this version does not build",
-            expected="transcribe",
-            fix="Write task: transcribe; single words are transcribed just as well",
-            param="task",
-        )
-    base = path.resolve().parent
-    located = {
-        name: base / value
-        for name, value in scenario.data.model_dump().items()
-        if value is not None
+    _refuse_same_names(path, scenario)
+    for member in scenario.resolved():
+        if member.augment is not None:
+            member.augment.found()
+    return _located(scenario, path.resolve().parent)
+
+
+def _refuse_same_names(path: Path, scenario: Scenario) -> None:
+    names = [member.name for member in scenario.resolved()]
+    for name in names:
+        if names.count(name) > 1:
+            raise ScenarioError(
+                f"{path} has two members called '{name}'",
+                expected="a name for each member",
+                fix="Rename one of them",
+                param="members.name",
+            )
+
+
+def _located(scenario: Scenario, base: Path) -> Scenario:
+    """The scenario with absolute paths."""
+    data = {
+        key: base / value
+        for key, value in scenario.data.model_dump(exclude_none=True).items()
+        if isinstance(value, Path)
     }
-    return scenario.model_copy(update={"data": Data(**located)})
+    members = tuple(
+        member.model_copy(update={"augment": _absolute(member.augment, base)})
+        for member in scenario.members
+    )
+    return scenario.model_copy(
+        update={
+            "data": scenario.data.model_copy(update=data),
+            "augment": _absolute(scenario.augment, base),
+            "members": members,
+        }
+    )
+
+
+def _absolute(augment: Augment | None, base: Path) -> Augment | None:
+    if augment is None:
+        return None
+    paths = {key: getattr(augment, key) for key in ("noise", "rooms")}
+    return augment.model_copy(update={k: base / path for k, path in paths.items() if path})
 
 
 def _yaml(path: Path) -> dict[str, Any]:
@@ -168,5 +308,5 @@ def _keys(parents: list[str]) -> list[str]:
     """The keys that may stand under `parents`."""
     model: type[BaseModel] = Scenario
     for parent in parents:
-        model = _SECTIONS[parent]
+        model = _SECTIONS.get(parent, model)  # a number stands for one member of the list
     return list(model.model_fields)

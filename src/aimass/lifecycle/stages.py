@@ -31,7 +31,7 @@ class Stages:
             inputs: JSON-able values that decide the output, all of them.
             work: writes into the fresh folder it is given.
         """
-        target = self._target(name, inputs)
+        target = self.target(name, inputs)
         if target.is_dir():
             self.reused.append(name)
             return target
@@ -42,11 +42,12 @@ class Stages:
 
     def scratch(self, name: str, inputs: Any) -> Path:
         """A folder for the state of a stage that is under way, kept until the stage is done."""
-        folder = self.folder / "unfinished" / self._target(name, inputs).name
+        folder = self.folder / "unfinished" / self.target(name, inputs).name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _target(self, name: str, inputs: Any) -> Path:
+    def target(self, name: str, inputs: Any) -> Path:
+        """Where the output of a stage stands, or will stand."""
         return self.folder / f"{name}-{of_value([name, inputs])[:16]}"
 
     @contextmanager
@@ -75,6 +76,14 @@ def fingerprint(corpus: Corpus) -> list[Any]:
     rows = []
     for clip in corpus.clips:
         state = clip.path.stat()
-        label = (clip.text, clip.speaker, clip.split, clip.language, clip.start, clip.duration)
+        label = (
+            clip.text,
+            clip.speaker,
+            clip.split,
+            clip.language,
+            clip.start,
+            clip.duration,
+            clip.synthetic,
+        )
         rows.append([clip.id, str(clip.path), *label, state.st_size, state.st_mtime_ns])
     return [str(corpus.source.resolve()), corpus.licence, rows]

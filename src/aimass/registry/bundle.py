@@ -26,7 +26,7 @@ from aimass.base.contract import Samples, Task
 from aimass.base.digests import of_file
 from aimass.base.errors import BundleError, FeatureError, IntegrityError
 from aimass.features.spec import FeatureSpec
-from aimass.text.tokens import TokenSet
+from aimass.text.tokens import LabelSet, TokenSet
 
 FORMAT = 1
 MANIFEST, GRAPH, TOKENS, GOLDEN, LICENCE = (
@@ -91,6 +91,11 @@ class Manifest(_Strict):
     licences: dict[str, str]
     files: dict[str, str]
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that the model was trained on; ``zh+en`` stands for two."""
+        return tuple(self.language.split("+"))
+
 
 @dataclass(frozen=True, slots=True)
 class Golden:
@@ -119,9 +124,10 @@ class Bundle:
         """The front end the model was trained with."""
         return FeatureSpec(**self.manifest.features.model_dump())
 
-    def tokens(self) -> TokenSet:
+    def symbols(self) -> TokenSet | LabelSet:
         """What the outputs stand for."""
-        return TokenSet.load(self.folder / TOKENS)
+        kind = LabelSet if self.manifest.task is Task.CLASSIFY else TokenSet
+        return kind.load(self.folder / TOKENS)
 
     def golden(self) -> Golden:
         """The input and output that prove a loaded model is the packed one."""

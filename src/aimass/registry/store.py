@@ -39,6 +39,11 @@ class Published:
     folder: Path
     digest: str
 
+    @property
+    def reference(self) -> str:
+        """The name by which this very version is asked for."""
+        return f"{self.name}@{self.version}"
+
 
 class Registry:
     """Names, versions and aliases.

@@ -60,7 +60,7 @@ def evaluate(
     """
     engine = load(model) if isinstance(model, str) else model
     _refuse_voiceprints(engine)
-    corpus = data if isinstance(data, Corpus) else _part(read(Path(data)), split)
+    corpus = data if isinstance(data, Corpus) else _part(read(Path(data)), split).whole()
     metric = _checked(metric or metric_of(engine, corpus))
     options = RecognizeOptions(word_times=_bundle(engine) is not None)
     results, audio, work = [], [], []

@@ -25,7 +25,7 @@ from aimass.base.settings import Settings, settings
 from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
 from aimass.registry.store import Registry
-from aimass.runtime.ctc import CtcEngine
+from aimass.runtime.bundled import BundleEngine
 
 ENGINES = "aimass.engines"
 FRESH_SECONDS = 1.0
@@ -163,7 +163,7 @@ def open_model(model: Model, parallelism: Parallelism | None = None) -> Engine:
     if model.kind != "bundle":
         engine: Engine = _engine_class(model.kind).open(model.folder, **given)
         return engine
-    engine = CtcEngine.open(model.folder, **given)
+    engine = BundleEngine.open(model.folder, **given)
     if model.digest is not None and engine.bundle.digest != model.digest:
         raise IntegrityError(
             f"{model.folder} is not the bundle that was published as {model.reference}",

@@ -63,8 +63,7 @@ class TokenSet:
 
     def save(self, path: Path) -> None:
         """Write ``symbol id`` lines, the blank last."""
-        lines = [f"{symbol} {index}" for index, symbol in enumerate((*self.symbols, BLANK))]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        _save((*self.symbols, BLANK), path)
 
     @classmethod
     def load(cls, path: Path) -> "TokenSet":
@@ -73,23 +72,14 @@ class TokenSet:
         Raises:
             BundleError: lines that are no ``symbol id``, or a blank that is not last.
         """
-        try:
-            content = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        symbols = _load(path)
+        if symbols[-1] != BLANK:
             raise BundleError(
-                f"{path.name} cannot be read: {error}",
-                expected="a token table in UTF-8",
-                fix="Pack the bundle again",
-            ) from error
-        pairs = [line.rsplit(" ", 1) for line in content.removesuffix("\n").split("\n")]
-        ordered = all(len(p) == 2 and p[1] == str(i) for i, p in enumerate(pairs))
-        if not pairs or not ordered or pairs[-1][0] != BLANK:
-            raise BundleError(
-                f"{path.name} is no token table",
-                expected=f"lines 'symbol id' counting from 0, with {BLANK} last",
+                f"{path.name} is no token table: its last symbol is '{symbols[-1][:20]}'",
+                expected=f"{BLANK} as the last symbol",
                 fix="Pack the bundle again",
             )
-        return cls(tuple(pair[0] for pair in pairs[:-1]))
+        return cls(symbols[:-1])
 
     @classmethod
     def from_texts(cls, texts: Sequence[str]) -> "TokenSet":
@@ -109,3 +99,78 @@ class TokenSet:
             return cls(tuple(WORD_START + word for word in sorted(words)))
         starts = {WORD_START + word[0] for word in words}
         return cls(tuple(sorted(starts | {char for word in words for char in word[1:]})))
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """What a classifier tells apart, in the order of its outputs."""
+
+    symbols: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of outputs of a model."""
+        return len(self.symbols)
+
+    def encode(self, label: str) -> list[int]:
+        """The number of a label, alone in a list.
+
+        Raises:
+            DataError: a label that the set does not hold.
+        """
+        if label not in self.symbols:
+            raise DataError(
+                f"the label '{label[:40]}' is not among the {self.size} of the training data",
+                expected="labels of the training data",
+                fix="Correct the label, or train again with it",
+            )
+        return [self.symbols.index(label)]
+
+    def save(self, path: Path) -> None:
+        """Write ``label number`` lines."""
+        _save(self.symbols, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "LabelSet":
+        """Read what `save` wrote. Raises: BundleError for anything else."""
+        return cls(_load(path))
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> "LabelSet":
+        """The labels of training texts, in order.
+
+        Raises:
+            DataError: fewer than two, which leaves nothing to tell apart.
+        """
+        labels = tuple(sorted(set(texts)))
+        if len(labels) < 2:
+            raise DataError(
+                f"the training data has {len(labels)} label",
+                expected="at least two",
+                fix="Add recordings of another label; for what is none of them, label 'other'",
+            )
+        return cls(labels)
+
+
+def _save(symbols: Sequence[str], path: Path) -> None:
+    lines = [f"{symbol} {index}" for index, symbol in enumerate(symbols)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _load(path: Path) -> tuple[str, ...]:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(
+            f"{path.name} cannot be read: {error}",
+            expected="a table in UTF-8",
+            fix="Pack the bundle again",
+        ) from error
+    pairs = [line.rsplit(" ", 1) for line in content.removesuffix("\n").split("\n")]
+    if not all(len(p) == 2 and p[1] == str(i) for i, p in enumerate(pairs)):
+        raise BundleError(
+            f"{path.name} is no token table",
+            expected="lines 'symbol id' counting from 0",
+            fix="Pack the bundle again",
+        )
+    return tuple(pair[0] for pair in pairs)

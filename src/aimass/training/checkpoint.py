@@ -1,7 +1,7 @@
 """The whole state of a training run in one safetensors file: no pickle, written at once."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,36 +11,69 @@ from torch import Tensor, nn
 
 from aimass.base.errors import TrainingError
 from aimass.base.files import write_bytes
+from aimass.models.model import SpeechModel
+
+Weights = dict[str, Tensor]
 
 
 @dataclass(slots=True)
 class Position:
-    """How far a run has come; epochs and steps that are done."""
+    """How far a run has come.
+
+    Args:
+        epoch: epochs that are done.
+        step: steps that are done.
+        batch: batches of the current epoch that are done, and the sum of their losses.
+        errors: the dev error after each epoch.
+        first: the loss of the first step, which says what an exploded one is.
+    """
 
     epoch: int = 0
     step: int = 0
+    batch: int = 0
+    losses: float = 0.0
+    errors: list[float] = field(default_factory=list)
+    first: float = 0.0
 
 
-def save_run(
-    path: Path,
-    position: Position,
-    model: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Write weights, averaged weights and the optimizer's moments."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
+@dataclass(slots=True)
+class Run:
+    """Everything that training changes.
+
+    Args:
+        aim: its objective, which may have weights of its own.
+        average: moving average of the model.
+        best: averaged weights of the epochs with the lowest dev error, by epoch.
+    """
+
+    model: SpeechModel
+    aim: nn.Module
+    average: SpeechModel
+    optimizer: torch.optim.Optimizer
+    position: Position = field(default_factory=Position)
+    best: dict[int, Weights] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """The weights that are not frozen."""
+        return [p for p in (*self.model.parameters(), *self.aim.parameters()) if p.requires_grad]
+
+
+def save_run(path: Path, run: Run) -> None:
+    """Write a run whole or not at all."""
+    tensors = {f"model.{k}": v for k, v in run.model.state_dict().items()}
+    tensors |= {f"aim.{k}": v for k, v in run.aim.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in run.average.state_dict().items()}
+    for epoch, weights in run.best.items():
+        tensors |= {f"best.{epoch}.{k}": v for k, v in weights.items()}
+    for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
-    meta = {"position": json.dumps({"epoch": position.epoch, "step": position.step})}
+    meta = {"position": json.dumps(asdict(run.position))}
     write_bytes(path, save({k: v.contiguous().clone() for k, v in tensors.items()}, meta))
 
 
-def load_run(
-    path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> Position:
-    """Put a saved state back, bit for bit.
+def load_run(path: Path, run: Run) -> None:
+    """Put a saved state back into a fresh run, bit for bit.
 
     Raises:
         TrainingError: a checkpoint that cannot be read or is of another model.
@@ -49,16 +82,20 @@ def load_run(
         with safe_open(path, "pt") as file:
             meta = json.loads(file.metadata()["position"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        model.load_state_dict(_under("model.", tensors))
-        average.load_state_dict(_under("average.", tensors))
-        state: dict[int, dict[str, Tensor]] = {}
+        run.model.load_state_dict(_under("model.", tensors))
+        run.aim.load_state_dict(_under("aim.", tensors))
+        run.average.load_state_dict(_under("average.", tensors))
+        state: dict[int, Weights] = {}
         for key, value in _under("optimizer.", tensors).items():
             index, name = key.split(".", 1)
             state.setdefault(int(index), {})[name] = value
-        _refuse_other(state, model)
-        saved = optimizer.state_dict()
-        optimizer.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
-        return Position(**meta)
+        _refuse_other(state, run.optimizer)
+        groups = run.optimizer.state_dict()["param_groups"]
+        run.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for key, value in _under("best.", tensors).items():
+            epoch, name = key.split(".", 1)
+            run.best.setdefault(int(epoch), {})[name] = value
+        run.position = Position(**meta)
     except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         why = " ".join(str(error).split())[:200]  # torch names every tensor
         raise TrainingError(
@@ -68,20 +105,22 @@ def load_run(
         ) from error
 
 
-def _refuse_other(state: dict[int, dict[str, Tensor]], model: nn.Module) -> None:
+def mean_of(several: list[Weights]) -> Weights:
+    """The average of several sets of weights (Izmailov et al. 2018)."""
+    return {
+        name: torch.stack([weights[name].double() for weights in several]).mean(0).to(first.dtype)
+        for name, first in several[0].items()
+    }
+
+
+def _refuse_other(state: dict[int, Weights], optimizer: torch.optim.Optimizer) -> None:
     """The optimizer itself takes any moments, and fails or starts anew in its next step."""
-    for index, parameter in enumerate(model.parameters()):
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, parameter in enumerate(parameters):
         for name in ("exp_avg", "exp_avg_sq"):
             if state[index][name].shape != parameter.shape:
                 raise ValueError(f"{name} of parameter {index} has another shape")
 
 
-def load_average(path: Path, model: nn.Module) -> None:
-    """Put the averaged weights of a finished run into `model`."""
-    with safe_open(path, "pt") as file:
-        keys = [key for key in file.keys() if key.startswith("average.")]  # noqa: SIM118
-        model.load_state_dict({k.removeprefix("average."): file.get_tensor(k) for k in keys})
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _under(prefix: str, tensors: Weights) -> Weights:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

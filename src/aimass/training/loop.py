@@ -1,9 +1,18 @@
-"""The training loop: CTC, AdamW, one cosine cycle, averaged weights, exact resumption."""
+"""The training loop: AdamW, one cosine cycle, averaged weights, exact resumption.
+
+::
+
+    for each epoch, from where the checkpoint stands:
+        for each batch:  loss -> gradient -> clip -> step -> moving average of the weights
+        dev error of the average; the best epochs are kept; a checkpoint
+    the mean of the best epochs, or the best one where that is better
+"""
 
 import copy
 import json
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,12 +26,20 @@ from aimass.base.contract import Progress, no_progress
 from aimass.base.errors import TrainingError
 from aimass.base.files import write_bytes
 from aimass.base.randomness import torch_seed
-from aimass.models.causal_conv import CausalConv
-from aimass.training.checkpoint import Position, load_run, save_run
+from aimass.models.model import SpeechModel
+from aimass.models.stem import Normalise
+from aimass.training.checkpoint import Position, Run, load_run, mean_of, save_run
+from aimass.training.dev import DevSet
 from aimass.training.examples import Batch, TrainingSet
+from aimass.training.processes import ALONE, Group
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
+SAVE_SECONDS = 60.0  # between two checkpoints within an epoch
+EXPLODED = 50.0  # times the first loss: no batch of a run that learns is that bad
+
+Report = Callable[[dict[str, float]], None]
+"""Told the row of the log of each epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +50,9 @@ class TrainSpec:
         epochs: passes over the data.
         batch_size: utterances in a step.
         learning_rate: the highest, reached after ``warmup`` of all steps.
-        average_decay: of the exponential average of weights (Polyak and Juditsky 1992), which
-            is the model that is kept.
+        average_decay: of the exponential average of weights (Polyak and Juditsky 1992).
+        keep: epochs with the lowest dev error whose averages are averaged again at the end.
+        patience: epochs without a new best one after which training stops; 0 never stops.
     """
 
     epochs: int = 80
@@ -44,6 +62,8 @@ class TrainSpec:
     warmup: float = 0.1
     clip_norm: float = 2.0
     average_decay: float = 0.995
+    keep: int = 3
+    patience: int = 0
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,107 +88,166 @@ def _one_thread() -> Iterator[None]:
 
 @_one_thread()
 def train(
-    model: CausalConv,
+    model: SpeechModel,
+    aim: nn.Module,
     data: TrainingSet,
+    dev: DevSet,
     spec: TrainSpec,
     folder: Path,
+    *,
     progress: Progress = no_progress,
-) -> CausalConv:
-    """Train `model` and give the averaged one; goes on from a checkpoint in `folder`.
+    report: Report = lambda row: None,
+    group: Group = ALONE,
+) -> SpeechModel:
+    """Train `model` and give the best averaged one; goes on from a checkpoint in `folder`.
 
     Every draw is a function of the seed and the step, so a run that was stopped anywhere and
     resumed ends with the weights of an undisturbed one, bit for bit on the CPU.
 
+    Args:
+        aim: the objective (`aimass.training.objective`).
+        report: told the row of each epoch.
+        group: the processes that share the work; each calls this function.
+
     Raises:
-        TrainingError: a loss that is no number, or a checkpoint of another model.
+        TrainingError: a loss that explodes or is no number, with the utterances of its batch, or
+            a checkpoint of another model.
     """
-    average = copy.deepcopy(model)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
-    )
-    position = Position()
+    run = _started(model, aim, data, spec, folder)
+    saves = _Every(SAVE_SECONDS)
+    total = data.steps(spec.epochs)
+    with ThreadPoolExecutor(2) as pool:
+        data.prepare(run.position.epoch)
+        while run.position.epoch < spec.epochs and not _stale(run.position.errors, spec.patience):
+            upcoming = pool.submit(data.prepare, min(run.position.epoch + 1, spec.epochs - 1))
+            for _ in _steps(run, data, spec, pool, group):
+                progress("train", run.position.step, total)
+                if group.first and saves.due():
+                    save_run(folder / CHECKPOINT, run)
+            loss = _end_epoch(run, dev, spec.keep)
+            upcoming.result()
+            if group.first:
+                # The log first: a line too many is replaced after a crash, one too few is lost.
+                report(_log(folder / LOG, run.position, loss))
+                save_run(folder / CHECKPOINT, run)
+    return _best(run, dev)
+
+
+def _started(
+    model: SpeechModel, aim: nn.Module, data: TrainingSet, spec: TrainSpec, folder: Path
+) -> Run:
+    if not (folder / CHECKPOINT).is_file() and isinstance(model.front, Normalise):
+        model.front.set(*data.moments())
+    trained = [p for p in (*model.parameters(), *aim.parameters()) if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    run = Run(model, aim, copy.deepcopy(model), optimizer)
     if (folder / CHECKPOINT).is_file():
-        position = load_run(folder / CHECKPOINT, model, average, optimizer)
-    else:
-        _set_moments(model, average, data)
-    total = sum(len(data.plan(epoch)) for epoch in range(spec.epochs))
-    model.train()
-    while position.epoch < spec.epochs:
-        losses = []
-        plan = data.plan(position.epoch)
-        for batch in _prefetched(data, position.epoch, plan):
-            rate = spec.learning_rate * _cycle(position.step / total, spec.warmup)
-            losses.append(_step(model, optimizer, batch, spec, rate, position.step))
-            position.step += 1
-            _average(average, model, min(spec.average_decay, position.step / (position.step + 10)))
-            progress("train", position.step, total)
-        position.epoch += 1
-        # The log first: a line too many is replaced after a crash, one too few is lost.
-        _log(folder / LOG, position, sum(losses) / len(losses))
-        save_run(folder / CHECKPOINT, position, model, average, optimizer)
-    return average.eval()
+        load_run(folder / CHECKPOINT, run)
+    return run
 
 
-def _set_moments(model: CausalConv, average: CausalConv, data: TrainingSet) -> None:
-    mean, deviation = data.moments
-    for each in (model, average):
-        each.mean.copy_(torch.from_numpy(mean))
-        each.scale.copy_(1 / torch.from_numpy(deviation))
+def _steps(
+    run: Run, data: TrainingSet, spec: TrainSpec, pool: ThreadPoolExecutor, group: Group
+) -> Iterator[None]:
+    """What is left of the current epoch, one step at a time."""
+    position = run.position
+    total = data.steps(spec.epochs)
+    run.model.train()
+    for batch in _prefetched(
+        data, position.epoch, data.plan(position.epoch)[position.batch :], pool
+    ):
+        rate = spec.learning_rate * _cycle(position.step / total, spec.warmup)
+        loss = _step(run, batch, spec, rate, group)
+        position.first = position.first or loss
+        position.step += 1
+        position.batch += 1
+        position.losses += loss
+        decay = min(spec.average_decay, position.step / (position.step + 10))
+        _average(run.average, run.model, decay)
+        yield
 
 
-def _step(
-    model: CausalConv,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    spec: TrainSpec,
-    learning_rate: float,
-    step: int,
-) -> float:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_seed(spec.seed, "dropout", step))
-        log_probs, _ = model(torch.from_numpy(batch.features), model.start(len(batch.lengths)))
-        loss = ctc_loss(log_probs, batch)
-    if not math.isfinite(loss.item()):
-        raise TrainingError(
-            f"the loss became {loss.item()} at step {step}",
-            expected="a finite number",
-            fix="Lower the learning rate, or look for clips whose text is longer than the sound",
-        )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(model.parameters(), spec.clip_norm)
-    optimizer.step()
+def _step(run: Run, batch: Batch, spec: TrainSpec, learning_rate: float, group: Group) -> float:
+    """One step of the optimizer; gives the mean loss of the whole batch."""
+    own = group.share(batch)
+    for parameters in run.optimizer.param_groups:
+        parameters["lr"] = learning_rate
+    run.optimizer.zero_grad(set_to_none=True)
+    start = run.model.start(len(own.lengths))
+    with torch.random.fork_rng(devices=[]), _precision(start.device):
+        torch.manual_seed(torch_seed(spec.seed, "dropout", run.position.step, group.rank))
+        outputs, _ = run.model(torch.from_numpy(own.features).to(start.device), start)
+        losses = run.aim(outputs, own)
+    _refuse_diverged(losses, own, run.position)
+    loss = losses.sum() / len(batch.lengths)
+    loss.backward()
+    loss = group.add(loss.detach(), run.trained)
+    nn.utils.clip_grad_norm_(run.trained, spec.clip_norm)
+    run.optimizer.step()
     return loss.item()
 
 
-def ctc_loss(log_probs: Tensor, batch: Batch) -> Tensor:
-    """CTC loss per token (Graves et al. 2006); utterances too short for their text weigh nothing.
+def _precision(device: torch.device) -> torch.autocast:
+    """Half precision where the device computes in it; bfloat16 needs no scaling of the loss."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
-    Args:
-        log_probs: ``(batch, frames, outputs)``, blank last.
-    """
-    return nn.functional.ctc_loss(
-        log_probs.transpose(0, 1),
-        torch.from_numpy(batch.tokens),
-        torch.from_numpy(batch.lengths),
-        torch.from_numpy(batch.token_lengths),
-        blank=log_probs.shape[2] - 1,
-        zero_infinity=True,
+
+def _refuse_diverged(losses: Tensor, batch: Batch, position: Position) -> None:
+    """Stop with the names of the utterances before they spoil the weights."""
+    values = losses.detach().float().cpu()
+    limit = EXPLODED * max(position.first, 1.0) if position.step else math.inf
+    if bool(torch.isfinite(values).all()) and values.mean().item() <= limit:
+        return
+    worst = torch.nan_to_num(values, nan=torch.inf).argsort(descending=True)[:5].tolist()
+    named = "; ".join("+".join(batch.names[row]) or f"row {row}" for row in worst)
+    raise TrainingError(
+        f"the loss became {values.mean().item():.3g} at step {position.step}, the worst of its "
+        f"utterances: {named}",
+        expected=f"a finite number, at most {limit:.3g}",
+        fix="Listen to these, see what `aimass data check` says of them, or lower learning_rate",
     )
 
 
+def _end_epoch(run: Run, dev: DevSet, keep: int) -> float:
+    """Measure the average and keep it if it is among the best; gives the mean loss."""
+    position = run.position
+    loss = position.losses / max(1, position.batch)
+    position.errors.append(dev.error(run.average))
+    run.best[position.epoch] = copy.deepcopy(run.average.state_dict())
+    if len(run.best) > keep:
+        del run.best[max(run.best, key=lambda epoch: (position.errors[epoch], -epoch))]
+    position.epoch += 1
+    position.batch = 0
+    position.losses = 0.0
+    return loss
+
+
+def _stale(errors: Sequence[float], patience: int) -> bool:
+    """Whether the last `patience` epochs brought no new lowest error."""
+    return 0 < patience < len(errors) and min(errors[-patience:]) >= min(errors[:-patience])
+
+
+def _best(run: Run, dev: DevSet) -> SpeechModel:
+    """The mean of the best epochs, or the best one where that is better on dev."""
+    model = run.average
+    first = min(run.best, key=lambda epoch: (run.position.errors[epoch], epoch))
+    model.load_state_dict(mean_of(list(run.best.values())))
+    if dev.error(model) > run.position.errors[first]:
+        model.load_state_dict(run.best[first])
+    return model.eval()
+
+
 def _prefetched(
-    data: TrainingSet, epoch: int, plan: Sequence[Sequence[tuple[int, ...]]]
+    data: TrainingSet, epoch: int, plan: Sequence[Sequence[int]], pool: ThreadPoolExecutor
 ) -> Iterator[Batch]:
-    """The epoch's batches, the next one made while the last one is trained on."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(data.batch, epoch, plan[0])
-        for groups in plan[1:]:
-            ready, waiting = waiting, pool.submit(data.batch, epoch, groups)
-            yield ready.result()
-        yield waiting.result()
+    """Batches, the next one made while the last one is trained on."""
+    if not plan:
+        return
+    waiting = pool.submit(data.batch, epoch, plan[0])
+    for utterances in plan[1:]:
+        ready, waiting = waiting, pool.submit(data.batch, epoch, utterances)
+        yield ready.result()
+    yield waiting.result()
 
 
 def _cycle(done: float, warmup: float) -> float:
@@ -184,8 +263,28 @@ def _average(average: nn.Module, model: nn.Module, decay: float) -> None:
         mean.lerp_(latest, 1 - decay)
 
 
-def _log(path: Path, position: Position, loss: float) -> None:
+def _log(path: Path, position: Position, losses: float) -> dict[str, float]:
     """Append one epoch; lines of epochs that a crash made us repeat are replaced."""
     lines = path.read_text().splitlines()[: position.epoch - 1] if path.is_file() else []
-    lines.append(json.dumps({"epoch": position.epoch, "step": position.step, "loss": loss}))
-    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    row = {
+        "epoch": position.epoch,
+        "step": position.step,
+        "loss": losses,
+        "dev": position.errors[-1],
+    }
+    write_bytes(path, ("\n".join([*lines, json.dumps(row)]) + "\n").encode())
+    return row
+
+
+class _Every:
+    """True once every so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        if time.monotonic() - self._last < self._seconds:
+            return False
+        self._last = time.monotonic()
+        return True

@@ -15,7 +15,8 @@ from aimass.base.errors import BundleError, IntegrityError
 from aimass.features.fbank import Frames
 from aimass.registry import bundle as bundles
 from aimass.runtime import ctc
-from aimass.runtime.ctc import CtcEngine, PosteriorStream, StreamingGraph
+from aimass.runtime.bundled import BundleEngine
+from aimass.runtime.graph import PosteriorStream, StreamingGraph
 
 from . import digits
 from .digits import RATE, speech
@@ -24,11 +25,11 @@ WORDS = RecognizeOptions(word_times=True)
 
 
 @pytest.fixture(scope="module")
-def babbling(tmp_path_factory: pytest.TempPathFactory) -> CtcEngine:
-    return CtcEngine(digits.babbling(tmp_path_factory.mktemp("bundle") / "babbling"))
+def babbling(tmp_path_factory: pytest.TempPathFactory) -> BundleEngine:
+    return BundleEngine(digits.babbling(tmp_path_factory.mktemp("bundle") / "babbling"))
 
 
-def streamed(engine: CtcEngine, samples: Samples, cuts: list[int]) -> Hypothesis:
+def streamed(engine: BundleEngine, samples: Samples, cuts: list[int]) -> Hypothesis:
     stream = engine.stream(WORDS)
     for piece in np.split(samples, sorted(cuts)):
         stream.accept(piece)
@@ -45,7 +46,7 @@ def assert_same(found: Hypothesis, wanted: Hypothesis) -> None:
         assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
 
 
-def test_a_stream_in_any_pieces_is_the_whole(babbling: CtcEngine) -> None:
+def test_a_stream_in_any_pieces_is_the_whole(babbling: BundleEngine) -> None:
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.integers(0, 4 * RATE), max_size=15), st.integers(0, 4 * RATE))
     def law(cuts: list[int], count: int) -> None:
@@ -66,7 +67,7 @@ def test_digits_are_the_same_in_pieces(size: int) -> None:
 
 
 def test_long_input_runs_in_bounded_steps(
-    babbling: CtcEngine, monkeypatch: pytest.MonkeyPatch
+    babbling: BundleEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = np.tile(speech(), 3)
     wanted = babbling.recognize(samples, WORDS)
@@ -83,7 +84,7 @@ def test_long_input_runs_in_bounded_steps(
     assert max(sizes) == 100 and len(sizes) > 10
 
 
-def test_results_grow_while_sound_comes_in(babbling: CtcEngine) -> None:
+def test_results_grow_while_sound_comes_in(babbling: BundleEngine) -> None:
     stream, said = babbling.stream(WORDS), ""
     for number, piece in enumerate(np.array_split(speech(), 40), start=1):
         stream.accept(piece)
@@ -116,7 +117,7 @@ def test_word_times_only_where_asked() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 39, 40, 80, 319, 320, 1000])
-def test_next_to_nothing(babbling: CtcEngine, count: int) -> None:
+def test_next_to_nothing(babbling: BundleEngine, count: int) -> None:
     for engine in (babbling, digits.engine()):
         quiet = engine.recognize(np.zeros(count, np.float32), WORDS)
         assert all(s.end == count / RATE for s in quiet.segments)
@@ -130,7 +131,7 @@ def test_silence_says_nothing() -> None:
     assert digits.engine().recognize(np.zeros(5 * RATE, np.float32), WORDS).segments == ()
 
 
-def test_no_frame_waits_for_ever(babbling: CtcEngine) -> None:
+def test_no_frame_waits_for_ever(babbling: BundleEngine) -> None:
     """Also where a bundle has no silent tail that would push the last frames out."""
     bundle = babbling.bundle
     for tail in (0.0, 0.005):
@@ -143,7 +144,7 @@ def test_no_frame_waits_for_ever(babbling: CtcEngine) -> None:
             assert sum(map(len, rows)) == -(-frames // 4)
 
 
-def test_posteriors_do_not_depend_on_the_pieces(babbling: CtcEngine) -> None:
+def test_posteriors_do_not_depend_on_the_pieces(babbling: BundleEngine) -> None:
     whole = babbling.graph.log_probs(speech())
     stream = PosteriorStream(babbling.graph)
     parts = [stream.accept(piece) for piece in np.array_split(speech(), 23)]
@@ -160,7 +161,7 @@ def test_threads_share_an_engine() -> None:
     assert together == alone
 
 
-def test_streams_of_one_engine_do_not_mix(babbling: CtcEngine) -> None:
+def test_streams_of_one_engine_do_not_mix(babbling: BundleEngine) -> None:
     sounds = [speech(), speech()[::-1].copy(), speech()[5000:]]
     streams = [babbling.stream(WORDS) for _ in sounds]
     for part in range(10):
@@ -170,7 +171,7 @@ def test_streams_of_one_engine_do_not_mix(babbling: CtcEngine) -> None:
         assert_same(stream.finish(), babbling.recognize(samples, WORDS))
 
 
-def test_it_keeps_the_contract(babbling: CtcEngine) -> None:
+def test_it_keeps_the_contract(babbling: BundleEngine) -> None:
     assert isinstance(babbling, Engine) and isinstance(babbling, StreamingEngine)
     assert (babbling.name, babbling.sample_rate) == ("babbling", RATE)
     assert not babbling.invents_on_silence
@@ -200,31 +201,31 @@ def load_manifest(folder: Path) -> bundles.Manifest:
     return bundles.Manifest.model_validate(content)
 
 
-def test_a_graph_with_another_output_is_refused(babbling: CtcEngine, tmp_path: Path) -> None:
+def test_a_graph_with_another_output_is_refused(babbling: BundleEngine, tmp_path: Path) -> None:
     folder = digits.copy_of(babbling.bundle, tmp_path / "bundle")
     planted(folder, 0.0)
-    assert CtcEngine(signed(folder)).graph
+    assert BundleEngine(signed(folder)).graph
     planted(folder, 1.0)
     with pytest.raises(IntegrityError, match="in its golden input") as caught:
-        CtcEngine(signed(folder))
+        BundleEngine(signed(folder))
     assert "packed log-probabilities" in caught.value.expected
 
 
-def test_a_graph_that_says_nan_is_refused(babbling: CtcEngine, tmp_path: Path) -> None:
+def test_a_graph_that_says_nan_is_refused(babbling: BundleEngine, tmp_path: Path) -> None:
     folder = digits.copy_of(babbling.bundle, tmp_path / "bundle")
     planted(folder, float("nan"))
     with pytest.raises(IntegrityError):
-        CtcEngine(signed(folder))
+        BundleEngine(signed(folder))
 
 
-def test_a_graph_that_is_unsigned_is_refused(babbling: CtcEngine, tmp_path: Path) -> None:
+def test_a_graph_that_is_unsigned_is_refused(babbling: BundleEngine, tmp_path: Path) -> None:
     folder = digits.copy_of(babbling.bundle, tmp_path / "bundle")
     planted(folder, 1e-3)
     with pytest.raises(IntegrityError, match="changed after it was packed"):
-        CtcEngine.open(folder, name="x", workers=1, threads=1)
+        BundleEngine.open(folder, name="x", workers=1, threads=1)
 
 
-def test_a_graph_that_does_not_load(tmp_path: Path, babbling: CtcEngine) -> None:
+def test_a_graph_that_does_not_load(tmp_path: Path, babbling: BundleEngine) -> None:
     (tmp_path / "graph.onnx").write_bytes(b"no graph")
     bundle = babbling.bundle
     with pytest.raises(BundleError, match="no graph that ONNX Runtime loads"):

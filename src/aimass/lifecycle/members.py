@@ -1,0 +1,310 @@
+"""Stage train: every member of a scenario, side by side where cores allow.
+
+A member is trained from files alone (prepared manifests, a job of plain values), so that it may
+run in a process of its own.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from aimass.audio.decode import load as load_audio
+from aimass.augment.sounds import Sounds
+from aimass.base.contract import Progress, Samples, Task
+from aimass.base.files import new_folder, write_json
+from aimass.base.randomness import torch_seed
+from aimass.data import corpus as corpora
+from aimass.data.corpus import Clip, naming
+from aimass.data.measure import cores
+from aimass.features.cache import Cache
+from aimass.features.spec import FeatureSpec, Frames
+from aimass.features.stream import extract
+from aimass.lifecycle.prepare import RATE
+from aimass.lifecycle.scenario import Features, Member, Scenario
+from aimass.models.model import SpeechModel, sized
+from aimass.models.spec import Head, ModelSpec
+from aimass.registry.bundle import TOKENS
+from aimass.text.normalise import normalise
+from aimass.text.tokens import LabelSet, TokenSet
+from aimass.training.dev import DevSet
+from aimass.training.examples import TrainingSet
+from aimass.training.loop import LOG, TrainSpec, train
+from aimass.training.objective import objective
+from aimass.training.passes import AugmentSpec, Example, Passes
+from aimass.training.start import start_from
+
+TAIL = 0.4  # seconds of silence in which the last word may still be decided
+WEIGHTS, MODEL, FEATURES = "weights.safetensors", "model.json", "features.json"
+EMBEDDING = 128
+HEADS: dict[Task, Head] = {
+    Task.TRANSCRIBE: "ctc",
+    Task.CLASSIFY: "classify",
+    Task.EMBED: "embed",
+}
+BINS = {8000: 40, 16000: 80}
+"""Mel bands by sample rate, where the scenario names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that one member is made of; plain values, so that another process can take it.
+
+    Args:
+        prepared: folder of the stage before.
+        scratch: where the checkpoint stands while it trains.
+        passes: where augmented passes stand, shared with the other members.
+        cache: of features.
+        start: bundle to start from, None for fresh weights.
+    """
+
+    plan: Scenario
+    member: Member
+    prepared: Path
+    scratch: Path
+    passes: Path
+    cache: Path
+    start: Path | None = None
+
+    def at(self, scratch: Path) -> "Job":
+        """The same job with its scratch folder."""
+        return replace(self, scratch=scratch)
+
+    @property
+    def name(self) -> str:
+        """The member's own name."""
+        return str(self.member.name)
+
+
+def features_of(job: Job) -> FeatureSpec:
+    """The front end of a member: what its section leaves open follows from the recordings."""
+    given = job.member.features or Features()
+    rate = given.sample_rate or json.loads((job.prepared / RATE).read_text())
+    return FeatureSpec(
+        sample_rate=rate,
+        bins=given.bins or (13 if given.kind == "mfcc" else BINS.get(rate, 80)),
+        kind=given.kind,
+        compression=given.compression,
+        frame_length_ms=given.frame_length_ms,
+    )
+
+
+def augment_of(job: Job) -> AugmentSpec:
+    """The augmentation of a member."""
+    assert job.member.augment is not None
+    given = job.member.augment
+    return AugmentSpec(
+        policy=given.found(),
+        most_joined=given.joined or (3 if job.plan.task is Task.TRANSCRIBE else 1),
+        pause=given.pause,
+        ramp_epochs=given.ramp,
+        passes=given.passes,
+    )
+
+
+def training_of(job: Job) -> TrainSpec:
+    """The training of a member."""
+    assert job.member.training is not None
+    return TrainSpec(**job.member.training.model_dump() | {"seed": job.member.seed})
+
+
+def symbols_of(job: Job) -> TokenSet | LabelSet:
+    """What the member's outputs stand for."""
+    kind = TokenSet if job.plan.task is Task.TRANSCRIBE else LabelSet
+    return kind.load(job.prepared / TOKENS)
+
+
+def inputs_of(job: Job) -> list[Any]:
+    """What decides a member's weights."""
+    return [
+        job.prepared.name,
+        job.member.model_dump(mode="json", exclude={"name", "augment", "training", "features"}),
+        features_of(job).to_dict(),
+        augment_of(job).to_dict(),
+        training_of(job).to_dict(),
+        None if job.start is None else job.start.name,
+        TAIL,
+        torch.__version__,
+    ]
+
+
+def train_members(
+    jobs: Sequence[tuple[Job, Path]], progress: Progress, workers: int | None = None
+) -> None:
+    """Train members into the folders beside them, several at once.
+
+    Raises:
+        AimassError: what stopped the first member that failed, after the others ended.
+    """
+    workers = min(workers or cores(), len(jobs))
+    if workers <= 1:
+        for job, folder in jobs:
+            train_member(job, folder, partial(_named, progress, job.name))
+        return
+    context = get_context("spawn")
+    told: Queue[tuple[str, int, int | None] | None] = context.Queue()
+    listener = Thread(target=_listen, args=(told, progress))
+    listener.start()
+    try:
+        with ProcessPoolExecutor(workers, context, _start_worker, (told,)) as pool:
+            waiting = [pool.submit(_work, job, folder) for job, folder in jobs]
+        for future in waiting:
+            future.result()
+    finally:
+        told.put(None)
+        listener.join()
+
+
+_told: "Queue[tuple[str, int, int | None] | None] | None" = None
+
+
+def _start_worker(told: "Queue[tuple[str, int, int | None] | None]") -> None:
+    global _told
+    _told = told
+    os.nice(1)  # the process that shows progress comes first
+
+
+def _work(job: Job, folder: Path) -> None:
+    def progress(what: str, done: int, total: int | None) -> None:
+        assert _told is not None
+        _told.put((f"{job.name} {what}", done, total))
+
+    train_member(job, folder, progress)
+
+
+def _listen(told: "Queue[tuple[str, int, int | None] | None]", progress: Progress) -> None:
+    while (row := told.get()) is not None:
+        progress(*row)
+
+
+def _named(progress: Progress, name: str, what: str, done: int, total: int | None) -> None:
+    progress(f"{name} {what}", done, total)
+
+
+def train_member(job: Job, folder: Path, progress: Progress) -> None:
+    """Train one member and leave weights, shape, front end and log in `folder`."""
+    features, spec = features_of(job), training_of(job)
+    symbols = symbols_of(job)
+    clips = {
+        name: corpora.read(job.prepared / f"{name}.jsonl.gz").clips for name in ("train", "dev")
+    }
+    shape = _shape(job, features, symbols)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(spec.seed, "weights"))
+        model = SpeechModel(shape)
+        aim = objective(shape, symbols.size)
+    if job.start is not None:
+        start_from(model, job.start, frozen=job.member.frozen)
+    examples = [_example(clip, job, features.sample_rate, symbols) for clip in clips["train"]]
+    passes = Passes(
+        examples,
+        features,
+        augment_of(job),
+        job.passes,
+        sounds=_sounds(job, features.sample_rate),
+        tail=TAIL,
+        seed=job.plan.training.seed,
+        progress=progress,
+    )
+    data = TrainingSet(passes, batch_size=spec.batch_size, stack=shape.stack, seed=spec.seed)
+    dev = _dev(clips["dev"], job, features, symbols)
+    job.scratch.mkdir(parents=True, exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    best = train(
+        model.to(device), aim.to(device), data, dev, spec, job.scratch, progress=progress
+    ).cpu()
+    with new_folder(folder) as fresh:
+        save_file(best.state_dict(), fresh / WEIGHTS, {"spec": json.dumps(shape.to_dict())})
+        write_json(fresh / MODEL, shape.to_dict())
+        write_json(fresh / FEATURES, features.to_dict())
+        (fresh / LOG).write_bytes((job.scratch / LOG).read_bytes())
+        write_json(fresh / "inputs.json", inputs_of(job))
+
+
+def _shape(job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet) -> ModelSpec:
+    member = job.member
+    head = HEADS[job.plan.task]
+    spec = ModelSpec(
+        family=member.family,
+        head=head,
+        columns=features.columns,
+        outputs=EMBEDDING if head == "embed" else symbols.size,
+        kernel=member.kernel,
+        stack=member.stack,
+        dilations=member.dilations,
+        dropout=member.dropout,
+        bands=features.bins if features.kind == "waveform" else 0,
+    )
+    return sized(spec, member.parameters)
+
+
+def _example(clip: Clip, job: Job, rate: int, symbols: TokenSet | LabelSet) -> Example:
+    return Example(clip.id, _targets(clip, job, symbols), clip.speaker, partial(_heard, clip, rate))
+
+
+def _targets(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ...]:
+    if job.plan.task is Task.TRANSCRIBE:
+        text = normalise(clip.text, clip.language or job.plan.languages[0])
+    else:
+        text = clip.text if job.plan.task is Task.CLASSIFY else clip.speaker or ""
+    return tuple(symbols.encode(text))
+
+
+def _heard(clip: Clip, rate: int) -> Samples:
+    """The samples of a clip."""
+    with naming(clip):
+        samples = load_audio(clip.path, rate=rate).mono()
+    if clip.duration is None:
+        return samples[round(clip.start * rate) :]
+    first = round(clip.start * rate)
+    return samples[first : first + round(clip.duration * rate)]
+
+
+def _dev(
+    clips: Sequence[Clip], job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet
+) -> DevSet:
+    def make(clip: Clip) -> Frames:
+        samples = _heard(clip, features.sample_rate)
+        return extract(padded(samples, features.sample_rate), features)
+
+    cache = Cache(job.cache)
+    frames = [
+        cache.get(f"{name} {TAIL}", features, partial(make, clip))
+        for clip, name in zip(clips, _names(clips), strict=True)
+    ]
+    if job.plan.task is Task.EMBED:
+        speakers = sorted({clip.speaker or "" for clip in clips})
+        return DevSet(frames, [(speakers.index(clip.speaker or ""),) for clip in clips])
+    return DevSet(frames, [_targets(clip, job, symbols) for clip in clips])
+
+
+def padded(samples: Samples, rate: int) -> Samples:
+    """Samples with the silence that a stream hears before it ends."""
+    return np.concatenate([samples, np.zeros(round(TAIL * rate), np.float32)])
+
+
+def _names(clips: Sequence[Clip]) -> list[str]:
+    """What names the sound of each clip: its recording as it is now, and the stretch."""
+    names = []
+    for clip in clips:
+        state = clip.path.stat()
+        stretch = (clip.start, clip.duration)
+        names.append(f"{clip.path.resolve()} {state.st_size} {state.st_mtime_ns} {stretch}")
+    return names
+
+
+def _sounds(job: Job, rate: int) -> Sounds:
+    assert job.member.augment is not None
+    augment = job.member.augment
+    return Sounds.read(augment.noise, augment.rooms, rate)

@@ -1,0 +1,175 @@
+"""Stages export and pack: a trained member to graphs, scores and a bundle."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from safetensors.torch import load_file
+
+from aimass import __version__
+from aimass.audio.decode import load as load_audio
+from aimass.base.contract import Progress, Task
+from aimass.base.digests import of_file
+from aimass.base.files import write_json
+from aimass.compression.export import cache, export, quantize
+from aimass.data import corpus as corpora
+from aimass.evaluation.cost import second_of_sound
+from aimass.evaluation.report import write_html
+from aimass.evaluation.scorecard import Scorecard
+from aimass.evaluation.scorecard import read as read_card
+from aimass.evaluation.scorecard import write as write_card
+from aimass.evaluation.units import UNSPACED
+from aimass.features.spec import FeatureSpec
+from aimass.lifecycle.members import FEATURES, MODEL, TAIL, WEIGHTS, Job, inputs_of, symbols_of
+from aimass.lifecycle.prepare import CONTENT
+from aimass.lifecycle.scenario import Scenario
+from aimass.lifecycle.stages import Stages
+from aimass.models.model import SpeechModel, parameters
+from aimass.models.spec import ModelSpec
+from aimass.registry import bundle as bundles
+from aimass.runtime.bundled import BundleEngine, golden
+from aimass.runtime.evaluate import evaluate
+from aimass.runtime.graph import StreamingGraph
+from aimass.training.start import save_weights
+
+INT8_LOSS = 0.002  # the most that int8 may cost in error rate before float is packed instead
+CARDS = ("dev", "test")
+PRECISIONS = ("float", "int8")
+REPORT = "report"
+
+
+def export_member(weights: Path, stages: Stages) -> Path:
+    """The folder with both graphs of a trained member."""
+
+    def work(folder: Path) -> None:
+        spec = ModelSpec.from_dict(json.loads((weights / MODEL).read_text()))
+        model = SpeechModel(spec)
+        model.load_state_dict(load_file(weights / WEIGHTS))
+        export(model.eval(), folder / "float.onnx")
+        quantize(folder / "float.onnx", folder / "int8.onnx")
+        save_weights(model, folder / WEIGHTS)
+        about = {
+            "stack": spec.stack,
+            "cache": cache(model),
+            "parameters": parameters(model),
+            "multiply_adds": second_of_sound(
+                folder / "float.onnx", _features(weights).frame_shift * 1000, spec.stack
+            ),
+        }
+        write_json(folder / MODEL, about)
+
+    return stages.run("export", [weights.name, onnxruntime.__version__, TAIL], work)
+
+
+def _features(weights: Path) -> FeatureSpec:
+    return FeatureSpec(**json.loads((weights / FEATURES).read_text()))
+
+
+def pack_member(job: Job, weights: Path, graphs: Path, stages: Stages, progress: Progress) -> Path:
+    """Measure both graphs, keep int8 unless it costs too much, and write bundle and scorecards."""
+    manifest = _manifest(job, weights, graphs)
+    features = FeatureSpec(**manifest["features"])
+    dev = corpora.read(job.prepared / "dev.jsonl.gz")
+    heard = load_audio(dev.clips[0].path, rate=features.sample_rate).mono()
+    heard = heard[: 10 * features.sample_rate]
+
+    def candidate(folder: Path, precision: str, scores: dict[str, Any]) -> bundles.Bundle:
+        folder.mkdir()
+        shutil.copy(graphs / f"{precision}.onnx", folder / bundles.GRAPH)
+        shutil.copy(graphs / WEIGHTS, folder)
+        shutil.copy(job.prepared / bundles.TOKENS, folder)
+        shutil.copy(job.prepared / bundles.LICENCE, folder)
+        graph = manifest["graph"] | {"precision": precision}
+        runs = StreamingGraph(folder / bundles.GRAPH, bundles.Graph(**graph), features)
+        proof = golden(runs, heard, symbols_of(job))
+        return bundles.write(folder, manifest | {"graph": graph, "scores": scores}, proof)
+
+    def work(folder: Path) -> None:
+        common = {"multiply_adds": _about(graphs)["multiply_adds"]}
+        cards = {
+            precision: _measured(candidate(folder / precision, precision, common), job, progress)
+            for precision in PRECISIONS
+        }
+        loss = cards["int8"]["dev"].error_rate - cards["float"]["dev"].error_rate
+        chosen = "int8" if loss <= INT8_LOSS else "float"
+        scores = {
+            precision: {name: _score(card) for name, card in own.items()}
+            for precision, own in cards.items()
+        }
+        candidate(folder / "bundle", chosen, common | scores)
+        for name, card in cards[chosen].items():
+            write_card(card, folder / f"{name}.json")
+        write_html(cards[chosen]["test"], folder / REPORT, title=f"{job.plan.name}: {job.name}")
+        for precision in PRECISIONS:
+            shutil.rmtree(folder / precision)
+
+    return stages.run("pack", [manifest, job.prepared.name, graphs.name], work)
+
+
+def card_of(packed: Path, name: str) -> Scorecard:
+    """The scorecard of a packed member on dev or test."""
+    return read_card(packed / f"{name}.json")
+
+
+def metric_of(plan: Scenario) -> str:
+    """What the scenario's errors count."""
+    if plan.task is not Task.TRANSCRIBE:
+        return "classification_error" if plan.task is Task.CLASSIFY else "eer"
+    unspaced = {language in UNSPACED for language in plan.languages}
+    if len(unspaced) == 2:
+        return "mer"
+    return "cer" if unspaced == {True} else "wer"
+
+
+def _measured(bundle: bundles.Bundle, job: Job, progress: Progress) -> dict[str, Scorecard]:
+    engine = BundleEngine(bundle)
+    return {
+        name: evaluate(engine, corpora.read(job.prepared / f"{name}.jsonl.gz"), progress=progress)
+        for name in CARDS
+    }
+
+
+def _about(graphs: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((graphs / MODEL).read_text())
+    return found
+
+
+def _manifest(job: Job, weights: Path, graphs: Path) -> dict[str, Any]:
+    """All of a bundle's manifest but precision and scores."""
+    about = _about(graphs)
+    licence = (job.prepared / bundles.LICENCE).read_text(encoding="utf-8").strip()
+    return {
+        "name": job.plan.name,
+        "task": job.plan.task.value,
+        "language": job.plan.language,
+        "metric": metric_of(job.plan),
+        "parameters": about["parameters"],
+        "features": json.loads((weights / FEATURES).read_text()),
+        "graph": {"stack": about["stack"], "cache": about["cache"], "tail": TAIL},
+        "lineage": {
+            "aimass": __version__,
+            "torch": torch.__version__,
+            "python": ".".join(map(str, sys.version_info[:2])),
+            # Digests of content: the same data and settings give the same bundle anywhere.
+            "prepared": json.loads((job.prepared / CONTENT).read_text()),
+            "trained": of_file(weights / WEIGHTS),
+            "model": json.loads((weights / MODEL).read_text()),
+            "augment": inputs_of(job)[3],
+            "training": inputs_of(job)[4],
+        },
+        "licences": {"data": licence, "weights": licence},
+    }
+
+
+def _score(card: Scorecard) -> dict[str, Any]:
+    """What of a scorecard a bundle keeps; times depend on the machine and stay out."""
+    return {
+        "error_rate": card.error_rate,
+        "interval": list(card.interval),
+        "utterances": card.utterances,
+        "speakers": card.speakers,
+    }

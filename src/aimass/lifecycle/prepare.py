@@ -1,0 +1,160 @@
+"""Stage prepare: recordings and labels to checked manifests, token set, front end and report."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from aimass.base.contract import Progress, Task
+from aimass.base.digests import of_value
+from aimass.base.errors import DataError
+from aimass.base.files import write_json
+from aimass.base.settings import Settings
+from aimass.data import corpus as corpora
+from aimass.data import manifest
+from aimass.data.checks import apply_policy, check
+from aimass.data.corpus import Clip, Corpus
+from aimass.data.measure import Measurement, measure
+from aimass.data.report import Report
+from aimass.data.split import Splits, hold_out, refuse_leaks
+from aimass.lifecycle.scenario import Scenario
+from aimass.lifecycle.stages import Stages, fingerprint
+from aimass.registry.bundle import LICENCE, TOKENS
+from aimass.text.normalise import normalise
+from aimass.text.tokens import LabelSet, TokenSet
+
+SPLITS = ("train", "dev", "test")
+CONTENT, RATE, REPORT = "content.json", "rate.json", "report"
+TELEPHONE = 8000
+
+
+def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress) -> Path:
+    """The folder of the stage.
+
+    Raises:
+        DataError: data that cannot be used, or that the scenario's policy does not leave out.
+    """
+    given = read(plan)
+
+    def work(folder: Path) -> None:
+        measured = measure(given.clips, config.home / "cache/measurements", progress=progress).of
+        findings = check(given, measured)
+        kept, excluded = apply_policy(given, findings, plan.data.exclude)
+        Report(given, measured, findings, excluded).write(folder / REPORT)
+        splits = _splits(kept)
+        refuse_leaks(splits, _digests(kept.clips, measured))
+        for name in SPLITS:
+            manifest.write(
+                getattr(splits, name),
+                folder / f"{name}.jsonl.gz",
+                licence=kept.licence,
+                progress=progress,
+            )
+        _symbols(plan, splits.train).save(folder / TOKENS)
+        (folder / LICENCE).write_text(kept.licence + "\n", encoding="utf-8")
+        write_json(folder / RATE, _rate(splits.train, measured))
+        write_json(folder / CONTENT, _content(kept.clips, measured))
+
+    inputs = [plan.task, plan.language, sorted(plan.data.exclude), fingerprint(given)]
+    return stages.run("prepare", inputs, work)
+
+
+def read(plan: Scenario) -> Corpus:
+    """All of a scenario's clips as one corpus, each in its split, with the licences they carry."""
+    source = corpora.read(plan.data.train, columns=plan.data.columns)
+    given = {"train": source.split("train")}
+    for name in ("dev", "test"):
+        path = getattr(plan.data, name)
+        if path is not None:
+            given[name] = corpora.read(path, columns=plan.data.columns).split(name)
+        elif any(clip.split == name for clip in source.clips):
+            given[name] = source.split(name)
+    kept: Sequence[Clip] = given["train"].clips
+    for name in ("test", "dev"):
+        if name not in given:
+            kept, held = hold_out(kept, salt="" if name == "dev" else name)
+            given[name] = replace(source, clips=tuple(held), missing=())
+    given["train"] = replace(given["train"], clips=tuple(kept))
+    splits = [(name, given[name]) for name in SPLITS]
+    if plan.data.synthetic is not None:
+        splits.append(("train", _all_synthetic(corpora.read(plan.data.synthetic))))
+    return _together(plan, splits)
+
+
+def _all_synthetic(corpus: Corpus) -> Corpus:
+    real = [clip for clip in corpus.clips if not clip.synthetic]
+    if real:
+        raise DataError(
+            f"{corpus.source} holds {len(real)} clips that are not marked as synthetic, the first "
+            f"is {real[0].id}",
+            expected="speech made by aimass data speak under 'synthetic'",
+            fix="Give real recordings under 'train'",
+        )
+    return corpus
+
+
+def _together(plan: Scenario, splits: Iterable[tuple[str, Corpus]]) -> Corpus:
+    """One corpus; a clip whose name is taken by a clip of another source gets its split's."""
+    clips: list[Clip] = []
+    missing = []
+    taken: set[str] = set()
+    licences: dict[str, None] = {}
+    first: Corpus | None = None
+    for name, corpus in splits:
+        first = first or corpus
+        licences[corpus.licence] = None
+        missing += list(corpus.missing)
+        for clip in corpus.clips:
+            own = clip.id if clip.id not in taken else f"{name}/{clip.id}"
+            taken.add(own)
+            clips.append(replace(clip, id=own, split=name))
+    assert first is not None
+    return replace(first, clips=tuple(clips), licence="\n\n".join(licences), missing=tuple(missing))
+
+
+def _splits(corpus: Corpus) -> Splits:
+    sets = {name: tuple(c for c in corpus.clips if c.split == name) for name in SPLITS}
+    for name, clips in sets.items():
+        if not clips:
+            raise DataError(
+                f"no clip of {corpus.source} is left for {name}",
+                expected="at least one",
+                fix="Add recordings, or leave out fewer codes under 'exclude'",
+            )
+    return Splits(**sets)
+
+
+def _digests(clips: Iterable[Clip], measured: dict[str, Measurement]) -> Callable[[Path], str]:
+    """The digest of a recording that was measured."""
+    found = {clip.path.resolve(): measured[clip.id].file for clip in clips}
+    return found.__getitem__
+
+
+def _symbols(plan: Scenario, clips: Sequence[Clip]) -> TokenSet | LabelSet:
+    """What the outputs of the scenario's models stand for."""
+    if plan.task is Task.CLASSIFY:
+        return LabelSet.from_texts(clip.text for clip in clips)
+    if plan.task is Task.EMBED:
+        return LabelSet.from_texts(clip.speaker or "" for clip in clips)
+    return TokenSet.from_texts([words(clip, plan) for clip in clips])
+
+
+def words(clip: Clip, plan: Scenario) -> str:
+    """The text of a clip as models write it."""
+    return normalise(clip.text, clip.language or plan.languages[0])
+
+
+def _rate(clips: Sequence[Clip], measured: dict[str, Measurement]) -> int:
+    """The rate that most recordings have: 8 kHz telephone, else 16 kHz."""
+    rates = [measured[clip.id].rate for clip in clips]
+    return TELEPHONE if np.median(rates) <= TELEPHONE else 16000
+
+
+def _content(clips: Iterable[Clip], measured: dict[str, Measurement]) -> str:
+    """The digest of all sound and labels, wherever they stand."""
+    rows = [
+        [measured[c.id].file, c.split, c.text, c.speaker, c.language, c.start, c.duration]
+        for c in clips
+    ]
+    return of_value(rows)

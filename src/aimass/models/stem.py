@@ -1,0 +1,100 @@
+"""From feature frames to model frames: normalisation, a learned filter bank, stacking."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from aimass.features.spec import Frames
+from aimass.models.spec import ModelSpec
+from aimass.models.streaming import StreamingLayer
+
+_OVERLAP = 1.5  # of a learned filter's past over one shift: 25 ms windows at shifts of 10 ms
+_FLOOR = 1e-6
+
+
+class Normalise(StreamingLayer):
+    """Subtract the mean of the training data and divide by its deviation.
+
+    It lives in the model, so that every front end may give plain features.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    state_size = 0
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self.columns = columns
+        self.register_buffer("mean", torch.zeros(columns))
+        self.register_buffer("scale", torch.ones(columns))
+
+    @torch.no_grad()
+    def set(self, mean: Frames, deviation: Frames) -> None:
+        """Take what was measured over the training data, each ``(columns,)``."""
+        self.mean.copy_(torch.from_numpy(mean))
+        self.scale.copy_(1 / torch.from_numpy(deviation))
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``x (batch, frames, columns)``."""
+        return (x - self.mean) * self.scale, state
+
+
+class LearnedFilters(StreamingLayer):
+    """A learned filter bank over raw samples, followed by energy and logarithm.
+
+    Pairs of filters start as windowed cosines and sines at mel-spaced frequencies and are trained
+    with the rest: Zeghidour et al. 2018, "Learning filterbanks from raw speech", and 2021, "LEAF".
+    The input comes as ``(batch, frames, samples of one shift)``.
+    """
+
+    def __init__(self, shift: int, bands: int) -> None:
+        super().__init__()
+        self.columns = bands
+        self.shift = shift
+        self.state_size = round(_OVERLAP * shift)
+        window = shift + self.state_size
+        self.filters = nn.Conv1d(1, 2 * bands, window, stride=shift, bias=False)
+        with torch.no_grad():
+            self.filters.weight.copy_(_gabor(bands, window))
+        self.norm = nn.LayerNorm(bands)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``x (batch, frames, shift)`` to ``(batch, frames, bands)``."""
+        samples = torch.cat([state, x.flatten(1)], dim=1)
+        filtered = self.filters(samples.unsqueeze(1))
+        real, imaginary = filtered[:, : self.columns], filtered[:, self.columns :]
+        energy = (real * real + imaginary * imaginary).transpose(1, 2)
+        latest = samples[:, -self.state_size :]
+        return self.norm(torch.log(energy + _FLOOR)), latest
+
+
+def _gabor(bands: int, window: int) -> Tensor:
+    """Cosines, then sines, under a Hann window, ``(2 * bands, 1, window)``; 40 Hz to 0.45 rate.
+
+    Frequencies count from 16 kHz; at other rates the bands scale with the rate.
+    """
+    mels = torch.linspace(_mel(40), _mel(7200), bands)
+    frequencies = 700 * (10 ** (mels / 2595) - 1) / 16000
+    phase = 2 * math.pi * frequencies[:, None] * torch.arange(window)
+    shape = torch.hann_window(window) / math.sqrt(window)
+    return torch.cat([torch.cos(phase) * shape, torch.sin(phase) * shape]).unsqueeze(1)
+
+
+def _mel(frequency: float) -> float:
+    return 2595 * math.log10(1 + frequency / 700)
+
+
+class Stack(StreamingLayer):
+    """Every `stack` frames become one, mapped to the width of the encoder."""
+
+    state_size = 0
+
+    def __init__(self, spec: ModelSpec, columns: int) -> None:
+        super().__init__()
+        self.width = spec.stack * columns
+        self.project = nn.Linear(self.width, spec.channels)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``x (batch, frames, columns)`` to ``(batch, frames / stack, channels)``."""
+        return self.project(x.reshape(x.shape[0], -1, self.width)), state

@@ -1,0 +1,137 @@
+"""The engine that runs our own bundles: features, streaming graph, and the decoder of the task."""
+
+from pathlib import Path
+
+import numpy as np
+
+from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment
+from aimass.base.errors import BundleError, IntegrityError, RequestError
+from aimass.decoding.greedy import GreedyDecoder
+from aimass.decoding.label import LabelDecoder
+from aimass.registry.bundle import Bundle, Golden, load
+from aimass.runtime.graph import PosteriorStream, StreamingGraph
+from aimass.text.normalise import primary_language
+from aimass.text.tokens import LabelSet, TokenSet
+
+GOLDEN_TOLERANCE = 0.05  # in probability; int8 arithmetic differs a little between processors
+
+Decoder = GreedyDecoder | LabelDecoder
+
+
+def decoder(symbols: TokenSet | LabelSet, frame_seconds: float) -> Decoder:
+    """What turns rows into words: a search among tokens, or the choice of one label."""
+    if isinstance(symbols, LabelSet):
+        return LabelDecoder(symbols)
+    return GreedyDecoder(symbols, frame_seconds)
+
+
+def golden(graph: StreamingGraph, samples: Samples, symbols: TokenSet | LabelSet) -> Golden:
+    """What a bundle of this graph must reproduce for `samples`."""
+    found = graph.log_probs(samples)
+    search = decoder(symbols, graph.frame_seconds)
+    search.accept(found)
+    return Golden(samples, found, search.text)
+
+
+class BundleEngine:
+    """A bundle that is ready to recognise. Shared by all threads.
+
+    Raises:
+        BundleError: a graph that ONNX Runtime cannot load or run.
+        IntegrityError: a graph that does not reproduce the bundle's golden output.
+    """
+
+    max_seconds = 60.0
+    invents_on_silence = False
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        self.bundle = bundle
+        self.name = bundle.manifest.name
+        self.sample_rate = bundle.features.sample_rate
+        self.symbols = bundle.symbols()
+        self.graph = StreamingGraph(bundle.graph, bundle.manifest.graph, bundle.features, threads)
+        self._prove()
+
+    @classmethod
+    def open(cls, folder: Path, *, name: str, workers: int, threads: int) -> "BundleEngine":
+        """Load and prove the bundle in a folder; any number of `workers` may share it."""
+        del name, workers
+        return cls(load(folder), threads)
+
+    def recognize(self, samples: Samples, options: RecognizeOptions) -> Hypothesis:
+        """Recognise a whole stretch: a stream with one chunk."""
+        stream = self.stream(options)
+        stream.accept(samples)
+        return stream.finish()
+
+    def stream(self, options: RecognizeOptions | None = None) -> "BundleStream":
+        """A new speaker.
+
+        Raises:
+            RequestError: another language is asked for than the model knows.
+        """
+        asked = options.language if options else None
+        known = self.bundle.manifest.languages
+        if asked and primary_language(asked) not in known:
+            raise RequestError(
+                f"language '{asked[:20]}' for the model '{self.name}'",
+                expected=" or ".join(known),
+                fix="Leave the language out, or choose another model",
+                param="language",
+            )
+        return BundleStream(self, options or RecognizeOptions())
+
+    def close(self) -> None:
+        """Nothing to end: the session goes with the last reference to it."""
+
+    def _prove(self) -> None:
+        packed = self.bundle.golden()
+        try:
+            found = golden(self.graph, packed.samples, self.symbols)
+        except Exception as error:  # whatever an odd graph raises, it is the graph's fault
+            raise BundleError(
+                f"{self.bundle.graph} does not run: {error}",
+                expected="a streaming graph as docs/bundle.md describes it",
+                fix="Pack the bundle again",
+            ) from error
+        close = found.log_probs.shape == packed.log_probs.shape and np.allclose(
+            np.exp(found.log_probs), np.exp(packed.log_probs), atol=GOLDEN_TOLERANCE
+        )
+        if not close or found.text != packed.text:
+            raise IntegrityError(
+                f"{self.bundle.folder} heard '{found.text}' in its golden input",
+                expected=f"'{packed.text}' and the packed log-probabilities",
+                fix="Fetch or build the bundle again; if that does not help, report your processor",
+            )
+
+
+class BundleStream:
+    """One speaker's audio on its way to words."""
+
+    def __init__(self, engine: BundleEngine, options: RecognizeOptions) -> None:
+        self._engine = engine
+        self._options = options
+        self._posteriors = PosteriorStream(engine.graph)
+        self._decoder = decoder(engine.symbols, engine.graph.frame_seconds)
+        self._samples = 0
+
+    def accept(self, samples: Samples) -> None:
+        """Take the next samples."""
+        self._samples += len(samples)
+        self._decoder.accept(self._posteriors.accept(samples))
+
+    def results(self) -> Hypothesis:
+        """The words so far."""
+        text = self._decoder.text
+        language = self._engine.bundle.manifest.language
+        if not text:
+            return Hypothesis((), language)
+        duration = self._samples / self._engine.sample_rate
+        words = self._decoder.words(duration) if self._options.word_times else ()
+        segment = Segment(0.0, duration, text, words, self._decoder.confidence, self._decoder.ids)
+        return Hypothesis((segment,), language)
+
+    def finish(self) -> Hypothesis:
+        """No more audio: push the last word out and give all words."""
+        self._decoder.accept(self._posteriors.finish())
+        return self.results()

@@ -1,0 +1,125 @@
+"""The acoustic half of a bundle: samples to the rows of its graph, whole or as they come in."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from aimass.base.contract import Samples
+from aimass.base.errors import BundleError
+from aimass.features.spec import FeatureSpec, Frames
+from aimass.features.stream import FeatureStream
+from aimass.registry.bundle import Graph
+
+LogProbs = npt.NDArray[np.float32]
+"""Log-probabilities of tokens and blank, shape ``(steps, outputs)``."""
+
+CHUNK_STEPS = 750  # the most output rows of one graph run: bounds the memory of long input
+
+
+class StreamingGraph:
+    """The acoustic half of a model: samples to log-probabilities. Shared by all threads.
+
+    Raises:
+        BundleError: a graph that ONNX Runtime cannot load.
+    """
+
+    def __init__(self, path: Path, graph: Graph, features: FeatureSpec, threads: int = 1) -> None:
+        self.graph = graph
+        self.features = features
+        self._session = _session(path, threads)
+        self._inputs = [given.name for given in self._session.get_inputs()]
+
+    @property
+    def frame_seconds(self) -> float:
+        """Time between two rows of log-probabilities."""
+        return self.features.frame_shift_ms / 1000 * self.graph.stack
+
+    def first_cache(self) -> npt.NDArray[np.float32]:
+        """The past of one stream that has heard nothing."""
+        return np.zeros((1, *self.graph.cache), np.float32)
+
+    def step(
+        self, features: Frames, cache: npt.NDArray[np.float32]
+    ) -> tuple[LogProbs, npt.NDArray[np.float32]]:
+        """One run of the graph.
+
+        Args:
+            features: ``(batch, frames, bins)``, frames a multiple of ``stack``.
+            cache: ``(batch, *graph.cache)``.
+
+        Returns:
+            Log-probabilities ``(batch, frames / stack, outputs)`` and the next cache.
+        """
+        batch, frames, _ = features.shape
+        given = (
+            np.ascontiguousarray(features.transpose(0, 2, 1)),
+            np.full(batch, frames, np.int64),
+            cache,
+            np.zeros((batch, 1, 1, 1), np.float32),
+            np.zeros(batch, np.int64),
+        )
+        feed = dict(zip(self._inputs, given, strict=True))
+        log_probs, _, cache, *_ = self._session.run(None, feed)
+        return log_probs, cache
+
+    def log_probs(self, samples: Samples) -> LogProbs:
+        """Log-probabilities of a whole recording."""
+        stream = PosteriorStream(self)
+        parts = [stream.accept(samples), stream.finish()]
+        # A part without rows does not know how many outputs there are.
+        return np.concatenate([part for part in parts if len(part)] or parts[:1])
+
+
+class PosteriorStream:
+    """One speaker's audio on its way through front end and graph."""
+
+    def __init__(self, graph: StreamingGraph) -> None:
+        self._graph = graph
+        self._features = FeatureStream(graph.features)
+        self._cache = graph.first_cache()
+        self._waiting = np.empty((0, graph.features.columns), np.float32)
+
+    def accept(self, samples: Samples) -> LogProbs:
+        """The log-probabilities that new samples complete."""
+        return self._advance(self._features.accept(samples))
+
+    def finish(self) -> LogProbs:
+        """The log-probabilities of what was waiting and of the silent tail."""
+        stack = self._graph.graph.stack
+        tail = np.zeros(
+            round(self._graph.graph.tail * self._graph.features.sample_rate), np.float32
+        )
+        frames = [self._waiting, self._features.accept(tail), self._features.finish()]
+        self._waiting = np.concatenate(frames)
+        missing = -len(self._waiting) % stack
+        return self._advance(np.repeat(self._waiting[-1:], missing, axis=0))
+
+    def _advance(self, frames: Frames) -> LogProbs:
+        stack = self._graph.graph.stack
+        frames = np.concatenate([self._waiting, frames])
+        whole = len(frames) - len(frames) % stack
+        self._waiting = frames[whole:]
+        rows = []
+        for first in range(0, whole, CHUNK_STEPS * stack):
+            chunk = frames[None, first : min(first + CHUNK_STEPS * stack, whole)]
+            log_probs, self._cache = self._graph.step(chunk, self._cache)
+            rows.append(log_probs[0])
+        return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin between requests would take a core from the other streams.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises many kinds; all mean the same here
+        raise BundleError(
+            f"{path} is no graph that ONNX Runtime loads: {error}",
+            expected="an ONNX graph without custom operators or files beside it",
+            fix="Pack the bundle again",
+        ) from error

@@ -1,0 +1,261 @@
+"""Augmented passes over the training data, made once and read by every epoch that returns to them.
+
+Waveform augmentation and features cost more than a step of a small model. So the data is drawn
+anew not in every epoch but in a few passes, kept as frames on disk, that epochs take in turn; what
+is cheap (order, batches, spectrogram masks) is drawn anew in every epoch. Members that hear alike
+share the passes. A pass is a function of names and the seed: deleting it costs time alone.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from fcntl import LOCK_EX, flock
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aimass.augment import policy as policies
+from aimass.augment.policy import Policy, Record
+from aimass.augment.sounds import Sounds
+from aimass.base.contract import Progress, Samples, no_progress
+from aimass.base.digests import of_value
+from aimass.base.files import new_folder
+from aimass.base.randomness import generator
+from aimass.features.spec import FeatureSpec, Frames
+from aimass.features.stream import extract_batch
+
+FRAMES, ENDS, RECORDS = "frames.f16", "ends.npy", "records.jsonl"
+AT_ONCE = 64  # utterances that are augmented together
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled utterance.
+
+    Args:
+        name: tells it from all others of the set.
+        targets: token ids, or the one label.
+        load: gives the samples, mono, at the rate of the features.
+    """
+
+    name: str
+    targets: tuple[int, ...]
+    speaker: str | None
+    load: Callable[[], Samples]
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The sound, decoded when a pass is made that needs it."""
+        return self.load()
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentSpec:
+    """How far training examples stray from the recordings, and how often they are drawn anew.
+
+    Args:
+        most_joined: utterances of one speaker put together at most, so that isolated words also
+            teach connected speech.
+        pause: shortest and longest pause around each, seconds.
+        ramp_epochs: epochs until the augmentation is at its full strength: a new CTC model first
+            says nothing but blank, and leaves that plateau sooner on plain isolated examples
+            (curriculum learning, Bengio et al. 2009).
+        passes: drawn at full strength; later epochs return to them in turn.
+    """
+
+    policy: Policy
+    most_joined: int = 1
+    pause: tuple[float, float] = (0.02, 0.3)
+    ramp_epochs: int = 5
+    passes: int = 8
+
+    def pass_of(self, epoch: int) -> int:
+        """Which pass an epoch takes: those of the ramp once, the others in turn."""
+        if epoch < self.ramp_epochs:
+            return epoch
+        return self.ramp_epochs + (epoch - self.ramp_epochs) % self.passes
+
+    def strength(self, number: int) -> float:
+        """How much of the augmentation a pass has, 0 to 1."""
+        return min(1.0, number / max(1, self.ramp_epochs))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for digests and lineage."""
+        return {name: getattr(self, name) for name in self.__slots__} | {
+            "policy": self.policy.to_dict()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One utterance of a pass: all that is needed to make it again.
+
+    Args:
+        examples: the names of those that were joined.
+        pauses: seconds before, between and after them.
+    """
+
+    examples: tuple[str, ...]
+    pauses: tuple[float, ...]
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The frames of a pass.
+
+    Args:
+        frames: of all utterances in a row, ``(frames, columns)``, half precision, on disk.
+        ends: where each utterance ends.
+        groups: the examples of each.
+    """
+
+    frames: npt.NDArray[np.float16]
+    ends: npt.NDArray[np.int64]
+    groups: list[tuple[int, ...]]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Frames of each utterance."""
+        return np.diff(self.ends, prepend=0)
+
+    def utterance(self, number: int) -> Frames:
+        """The frames of one utterance."""
+        first = self.ends[number - 1] if number else 0
+        return self.frames[first : self.ends[number]].astype(np.float32)
+
+
+class Passes:
+    """The passes over a set of examples.
+
+    Args:
+        tail: seconds of silence after the last word, which the model may use to decide.
+        folder: where passes stand, each in a folder named by the digest of what decides it.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        features: FeatureSpec,
+        augment: AugmentSpec,
+        folder: Path,
+        *,
+        sounds: Sounds = policies.NO_SOUNDS,
+        tail: float = 0.0,
+        seed: int = 0,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.examples = examples
+        self.features = features
+        self.augment = augment
+        self._sounds = sounds
+        self._tail = tail
+        self._seed = seed
+        self._folder = folder
+        self._progress = progress
+        names = [[e.name, list(e.targets), e.speaker] for e in examples]
+        self._inputs = [of_value(names), features.to_dict(), augment.to_dict(), tail, seed]
+        self._by_name = {example.name: example for example in examples}
+        self._loaded = lru_cache(maxsize=2)(self._load)
+
+    def get(self, number: int) -> Pass:
+        """A pass, made unless it is there."""
+        return self._loaded(number)
+
+    def groups(self, number: int) -> list[tuple[int, ...]]:
+        """Which examples are joined in a pass; each is used once."""
+        strength = self.augment.strength(number)
+        most = 1 + round((self.augment.most_joined - 1) * strength)
+        rng = generator(self._seed, "join", number)
+        speakers: dict[str | None, list[int]] = defaultdict(list)
+        for index in rng.permutation(len(self.examples)) if most > 1 else ():
+            speakers[self.examples[index].speaker].append(int(index))
+        groups: list[tuple[int, ...]] = []
+        if most == 1:
+            groups = [(index,) for index in range(len(self.examples))]
+        for indices in speakers.values():
+            while indices:
+                size = int(rng.integers(1, most + 1))
+                groups.append(tuple(indices[:size]))
+                del indices[:size]
+        return groups
+
+    def utterance(self, number: int, group: Sequence[int]) -> Utterance:
+        """What is drawn for one utterance of a pass."""
+        chosen = [self.examples[index] for index in group]
+        names = tuple(example.name for example in chosen)
+        rng = generator(self._seed, "augment", number, *names)
+        strength = self.augment.strength(number)
+        low, high = self.augment.pause
+        pauses = rng.uniform(low, low + (high - low) * strength, len(group) + 1)
+        pauses[-1] += self._tail
+        rate = self.features.sample_rate
+        seconds = sum(len(e.samples) for e in chosen) / rate + float(pauses.sum())
+        record = policies.draw(self.augment.policy.at(strength), rng, seconds, self._sounds)
+        return Utterance(names, tuple(map(float, pauses)), record)
+
+    def waveforms(self, utterances: Sequence[Utterance]) -> list[Samples]:
+        """Utterances as they sound: the same for the same records, whenever it is asked.
+
+        Raises:
+            KeyError: an example that is not in the set.
+        """
+        rate = self.features.sample_rate
+        plain = [
+            _joined([self._by_name[name].samples for name in u.examples], u.pauses, rate)
+            for u in utterances
+        ]
+        return policies.apply(plain, [u.record for u in utterances], rate, self._sounds)
+
+    def _load(self, number: int) -> Pass:
+        target = self._folder / f"pass-{of_value([*self._inputs, number])[:24]}"
+        if not target.is_dir():
+            with self._alone(target):
+                if not target.is_dir():
+                    with new_folder(target) as fresh:
+                        self._make(number, fresh)
+        columns = self.features.columns
+        frames = np.memmap(target / FRAMES, np.float16, "r").reshape(-1, columns)
+        return Pass(frames, np.load(target / ENDS), self.groups(number))
+
+    @contextmanager
+    def _alone(self, target: Path) -> Iterator[None]:
+        """One process makes a pass; the members that need it too wait for it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / f"{target.name}.lock").open("w") as file:
+            flock(file, LOCK_EX)
+            yield
+
+    def _make(self, number: int, folder: Path) -> None:
+        lengths: list[int] = []
+        with (
+            (folder / FRAMES).open("wb") as sink,
+            (folder / RECORDS).open("w", encoding="utf-8") as records,
+        ):
+            for utterances in self._blocks(number):
+                self._progress(f"augment {number}", len(lengths), len(self.examples))
+                for frames in extract_batch(self.waveforms(utterances), self.features):
+                    lengths.append(len(frames))
+                    sink.write(frames.astype(np.float16).tobytes())
+                for utterance in utterances:
+                    records.write(json.dumps(asdict(utterance)) + "\n")
+        np.save(folder / ENDS, np.cumsum(lengths, dtype=np.int64))
+
+    def _blocks(self, number: int) -> Iterator[list[Utterance]]:
+        groups = self.groups(number)
+        for first in range(0, len(groups), AT_ONCE):
+            yield [self.utterance(number, group) for group in groups[first : first + AT_ONCE]]
+
+
+def _joined(pieces: Sequence[Samples], pauses: Sequence[float], rate: int) -> Samples:
+    """Utterances in a row, with a pause in seconds before, between and after them."""
+    silent = [np.zeros(round(pause * rate), np.float32) for pause in pauses]
+    parts = [silent[0]]
+    for piece, silence in zip(pieces, silent[1:], strict=True):
+        parts += [piece, silence]
+    return np.concatenate(parts)
