@@ -1,6 +1,9 @@
 """A draw is a record, a record is the augmentation, and a batch changes nothing."""
 
 import json
+import re
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,3 +191,13 @@ def test_what_cannot_be_replayed_is_named() -> None:
         apply([*sound, sound[0][:0]], [[], []], RATE)
     with pytest.raises(DataError, match="1 utterances and 2 records"):
         apply(sound, [[], []], RATE)
+
+
+def test_the_page_names_every_policy_step_and_field() -> None:
+    page = (Path(__file__).parents[2] / "docs/augment.md").read_text("utf-8")
+    rows = [line.split("|")[1:] for line in page.splitlines() if line.startswith("| `")]
+    told = {row[0].strip(" `"): row for row in rows}
+    assert list(told) == [*POLICIES, *STEPS]
+    for name, kind in STEPS.items():
+        own = {one.name for one in fields(kind)} - {"share"}
+        assert own == set(re.findall(r"`(\w+)`", told[name][2])), name

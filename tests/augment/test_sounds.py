@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     soundfile.write(noises / "a.wav", speech()[:48_000], 16_000)
     soundfile.write(noises / "street/b.flac", speech()[:16_000], 8_000)
     (noises / "street/LICENSE.txt").write_text("CC0\n")
-    (noises / "LICENSE").write_text("CC BY 4.0\n")
+    (noises / "LICENSE_NOTE.txt").write_text("CC BY 4.0\n")
     (noises / "notes.txt").write_text("no sound")
     hall = 0.01 * np.stack([speech()[:40_000], speech()[5_000:45_000]], axis=1)
     hall[100, 0], hall[300, 1] = 0.9, -0.9
@@ -35,6 +35,7 @@ def test_names_licences_and_rates(folder: Path) -> None:
     own = Sounds.read(folder / "noises", folder / "rooms", 16_000)
     assert list(own.noises) == ["a.wav", "street/b.flac"]
     assert [one.licence for one in own.noises.values()] == ["CC BY 4.0", "CC0"]
+    assert own.licences == ("CC BY 4.0", "CC0", "not stated")
     assert [len(one.samples) for one in own.noises.values()] == [48_000, 32_000]
     assert own.noises["a.wav"].samples.dtype == np.float32
 
@@ -76,6 +77,20 @@ def test_a_folder_without_sound_is_refused(tmp_path: Path) -> None:
             Sounds.read(wrong, None, 16_000)
         with pytest.raises(DataError, match="holds no room recording"):
             Sounds.read(None, wrong, 16_000)
+
+
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "noises/away.wav").symlink_to(tmp_path / "rooms/hall.wav")
+    with pytest.raises(DataError, match="outside the folder"):
+        Sounds.read(folder / "noises", None, 16_000)
+
+
+def test_of_many_rooms_some_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        (folder / f"rooms/{number}.wav").write_bytes((folder / "rooms/hall.wav").read_bytes())
+    monkeypatch.setattr("aimass.augment.sounds.MOST_ROOMS", 3)
+    own = Sounds.read(None, folder / "rooms", 16_000)
+    assert [name for name in own.rooms if name.endswith("#1")] == ["0.wav#1", "2.wav#1", "4.wav#1"]
 
 
 def test_a_damaged_recording_is_named(folder: Path) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 from aimass.audio.decode import blocks
 from aimass.base.contract import Samples
 from aimass.base.errors import AudioError, DataError
+from aimass.data.sources.files import UNSTATED, licence_of, recordings
 
-AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff", ".au"}
-LICENCES = ("LICENSE", "LICENCE", "LICENSE.txt", "LICENCE.txt", "LICENSE.md", "LICENCE.md")
 ROOM_SECONDS = 2.0
+MOST_ROOMS = 1000  # files; of a larger collection, as many evenly out of all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,12 +23,12 @@ class Recording:
     Args:
         name: path below its folder, which records keep; ``#2`` is the second channel.
         samples: at the rate of the models, shape ``(samples,)``.
-        licence: the text that stands beside it, empty when there is none.
+        licence: what the licence file beside or above it says.
     """
 
     name: str
     samples: Samples
-    licence: str = ""
+    licence: str = UNSTATED
 
 
 Shelf = Mapping[str, Recording]
@@ -73,6 +73,12 @@ class Sounds:
             rooms=_shelf(_rooms(rooms, rate)) if rooms else _empty(),
         )
 
+    @property
+    def licences(self) -> tuple[str, ...]:
+        """Of all noises and rooms, each once."""
+        own = (*self.noises.values(), *self.rooms.values())
+        return tuple(dict.fromkeys(one.licence for one in own))
+
     def noise(self, name: str) -> Recording:
         """The noise of a record. Raises: DataError when it is not there."""
         return _found(self.noises, name, "noise")
@@ -86,7 +92,7 @@ class Sounds:
         return _found(self.talkers, name, "talker")
 
 
-def shelf(named: Mapping[str, Samples], licence: str = "") -> Shelf:
+def shelf(named: Mapping[str, Samples], licence: str = UNSTATED) -> Shelf:
     """Samples that are already loaded as a shelf."""
     return _shelf(Recording(name, samples, licence) for name, samples in named.items())
 
@@ -117,7 +123,8 @@ def _noises(folder: Path, rate: int, seconds: float) -> Iterator[Recording]:
 
 
 def _rooms(folder: Path, rate: int) -> Iterator[Recording]:
-    for path in _files(folder, "room"):
+    files = _files(folder, "room")
+    for path in files[:: -(-len(files) // MOST_ROOMS)]:
         licence = _licence(path, folder)
         for number, samples in enumerate(_loaded(path, rate, ROOM_SECONDS, split=True), start=1):
             if np.any(samples):
@@ -134,11 +141,11 @@ def _loaded(path: Path, rate: int, seconds: float, *, split: bool = False) -> Sa
 
 
 def _files(folder: Path, what: str) -> list[Path]:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
+    files = recordings(folder)
     if not files:
         raise DataError(
             f"{folder} holds no {what} recording",
-            expected=f"a folder with sound files ({', '.join(sorted(AUDIO))})",
+            expected="a folder with sound files",
             fix="Correct the path, or leave it out: noise and rooms are then simulated",
         )
     return files
@@ -149,11 +156,9 @@ def _name(path: Path, folder: Path) -> str:
 
 
 def _licence(path: Path, folder: Path) -> str:
-    """The nearest licence file, from the recording's own folder up to the one given."""
+    """Of the nearest folder that states one, from the recording's own up to the one given."""
     for parent in path.parents:
-        for name in LICENCES:
-            if (parent / name).is_file():
-                return (parent / name).read_text(encoding="utf-8", errors="replace").strip()
-        if parent == folder:
-            break
-    return ""
+        stated = licence_of(parent)
+        if stated != UNSTATED or parent == folder:
+            return stated
+    return UNSTATED
