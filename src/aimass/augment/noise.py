@@ -6,11 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
 
 from aimass.augment.level import decibels
 from aimass.augment.sounds import Recording, Sounds
-from aimass.augment.spectrum import by_size
+from aimass.augment.spectrum import by_size, waveforms
 from aimass.augment.step import Entry, Range, Step, seed, uniform
 from aimass.base.contract import Samples
 from aimass.base.randomness import generator
@@ -141,5 +140,4 @@ def coloured(entries: Sequence[Entry], size: int, rate: int) -> npt.NDArray[np.f
     shape = np.exp(-0.5 * slopes * octaves.astype(np.float32))
     shape[:, 0] = 0  # no offset
     spectrum = white.view(np.complex64) * shape
-    noise: npt.NDArray[np.float32] = fft.irfft(spectrum, size, axis=1)
-    return noise
+    return waveforms(spectrum, size)

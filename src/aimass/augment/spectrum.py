@@ -2,7 +2,7 @@
 
 scipy transforms the rows of an array several at a time, which takes half as long as one by one.
 The size of a transform follows from the utterance's own length, so that it comes out the same in
-any batch.
+any batch. scipy is loaded with the first transform: who but reads a policy can do without.
 """
 
 from collections import defaultdict
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
 
 from aimass.base.contract import Samples
 
@@ -37,12 +36,16 @@ def spectra(rows: Sequence[Samples], size: int) -> Spectra:
     padded = np.zeros((len(rows), size), np.float32)
     for target, row in zip(padded, rows, strict=True):
         target[: len(row)] = row
+    from scipy import fft
+
     transformed: Spectra = fft.rfft(padded, axis=1, overwrite_x=True)
     return transformed
 
 
 def waveforms(transformed: Spectra, size: int) -> npt.NDArray[np.float32]:
     """The inverse of `spectra`, shape ``(utterances, size)``."""
+    from scipy import fft
+
     rows: npt.NDArray[np.float32] = fft.irfft(transformed, size, axis=1, overwrite_x=True)
     return rows
 
