@@ -13,7 +13,7 @@ import numpy as np
 
 from aimass.base.errors import DataError
 from aimass.data.corpus import Clip, Corpus
-from aimass.data.measure import MISSING, Measurement
+from aimass.data.measure import FLOOR_DB, MISSING, SILENT, Measurement
 from aimass.data.scripts import expected_scripts, foreign_scripts, spoken_length, unspeakable
 from aimass.text.normalise import normalise
 from aimass.text.tokens import TokenSet
@@ -234,6 +234,8 @@ def _missing(corpus: Corpus) -> Iterator[Finding]:
 def _check_sound(clip: Clip, sound: Measurement, limits: Thresholds) -> Iterator[Finding]:
     if sound.fault == MISSING:
         yield Finding(Code.MISSING, clip.id, sound.detail)
+    elif sound.fault == SILENT:
+        yield Finding(Code.SILENT, clip.id, sound.detail, FLOOR_DB)
     elif sound.fault == "unsupported_rate":
         yield Finding(Code.WRONG_RATE, clip.id, sound.detail)
     elif sound.fault:

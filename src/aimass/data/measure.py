@@ -23,12 +23,12 @@ import numpy.typing as npt
 from aimass.audio.decode import blocks
 from aimass.base.contract import Progress, no_progress
 from aimass.base.digests import of_file
-from aimass.base.errors import AudioError, SilentAudio
+from aimass.base.errors import AudioError
 from aimass.data.corpus import Clip
 
 FLOOR_DB = -120.0
 CACHE = "measurements.sqlite"
-MISSING = "audio_not_found"
+MISSING, SILENT = "audio_not_found", "silent_audio"  # codes of two errors
 SHORTER = 0.25  # seconds by which a recording may fall short of the stretch that a label names
 _VERSION = 1  # of the measurements: another one is measured anew
 _FRAME = 0.01
@@ -175,8 +175,6 @@ def _listen(job: _Job) -> dict[Stretch, Measurement]:
             at += audio.samples.shape[1]
             for stretch in [one for one, meter in waiting.items() if meter.full]:
                 found[stretch] = waiting.pop(stretch).result(job.digest, None)
-    except SilentAudio:
-        pass  # it decodes; that it is silent its level says
     except AudioError as error:
         fault = error
     return found | {one: meter.result(job.digest, fault) for one, meter in waiting.items()}
