@@ -11,6 +11,7 @@ square root of the recording's length.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,7 @@ def align(log_probs: LogProbs, words: Sequence[Sequence[int]], blank: int) -> Al
 
 def needed(tokens: Sequence[int]) -> int:
     """The fewest frames that hold tokens: one each, and a blank between two equal ones."""
-    return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
+    return len(tokens) + sum(a == b for a, b in pairwise(tokens))
 
 
 def _check(frames: int, tokens: Sequence[int], words: Sequence[Sequence[int]]) -> None:
