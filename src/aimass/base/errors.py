@@ -60,8 +60,8 @@ class AimassError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How an error reaches the process that waits for the one where it arose."""
-        named = {"expected": self.expected, "fix": self.fix, "param": self.param}
-        return partial(type(self), self.found, **named), ()
+        make = partial(type(self), expected=self.expected, fix=self.fix, param=self.param)
+        return make, (self.found,)
 
     @property
     def code(self) -> str:

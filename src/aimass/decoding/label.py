@@ -18,7 +18,7 @@ class LabelDecoder:
 
     def accept(self, log_probs: npt.NDArray[np.float32]) -> None:
         """Take the next rows, shape ``(frames, labels)``."""
-        if len(log_probs):
+        if len(log_probs) and self._labels.symbols:
             self._last = log_probs[-1]
 
     @property

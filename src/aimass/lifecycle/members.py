@@ -120,7 +120,10 @@ def training_of(job: Job) -> TrainSpec:
 
 
 def symbols_of(job: Job) -> TokenSet | LabelSet:
-    """What the member's outputs stand for."""
+    """What the member's outputs stand for; for voiceprints, the speakers of the training data."""
+    if job.plan.task is Task.EMBED:
+        clips = corpora.read(job.prepared / "train.jsonl.gz").clips
+        return LabelSet.from_texts(clip.speaker or "" for clip in clips)
     kind = TokenSet if job.plan.task is Task.TRANSCRIBE else LabelSet
     return kind.load(job.prepared / TOKENS)
 
@@ -250,7 +253,7 @@ def _shape(job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet) -> Mod
 
 
 def _example(clip: Clip, job: Job, rate: int, symbols: TokenSet | LabelSet) -> Example:
-    return Example(clip.id, _targets(clip, job, symbols), clip.speaker, partial(_heard, clip, rate))
+    return Example(clip.id, _targets(clip, job, symbols), clip.speaker, partial(heard, clip, rate))
 
 
 def _targets(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ...]:
@@ -261,7 +264,7 @@ def _targets(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, .
     return tuple(symbols.encode(text))
 
 
-def _heard(clip: Clip, rate: int) -> Samples:
+def heard(clip: Clip, rate: int) -> Samples:
     """The samples of a clip."""
     with naming(clip):
         samples = load_audio(clip.path, rate=rate).mono()
@@ -275,7 +278,7 @@ def _dev(
     clips: Sequence[Clip], job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet
 ) -> DevSet:
     def make(clip: Clip) -> Frames:
-        samples = _heard(clip, features.sample_rate)
+        samples = heard(clip, features.sample_rate)
         return extract(padded(samples, features.sample_rate), features)
 
     cache = Cache(job.cache)

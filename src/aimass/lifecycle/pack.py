@@ -3,28 +3,40 @@
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import torch
 from safetensors.torch import load_file
 
 from aimass import __version__
-from aimass.audio.decode import load as load_audio
 from aimass.base.contract import Progress, Task
 from aimass.base.digests import of_file
 from aimass.base.files import write_json
 from aimass.compression.export import cache, export, quantize
 from aimass.data import corpus as corpora
+from aimass.data.corpus import Clip
 from aimass.evaluation.cost import second_of_sound
 from aimass.evaluation.report import write_html
 from aimass.evaluation.scorecard import Scorecard
 from aimass.evaluation.scorecard import read as read_card
 from aimass.evaluation.scorecard import write as write_card
 from aimass.evaluation.units import UNSPACED
+from aimass.evaluation.verification import Trial, score_trials
 from aimass.features.spec import FeatureSpec
-from aimass.lifecycle.members import FEATURES, MODEL, TAIL, WEIGHTS, Job, inputs_of, symbols_of
+from aimass.lifecycle.members import (
+    FEATURES,
+    MODEL,
+    TAIL,
+    WEIGHTS,
+    Job,
+    heard,
+    inputs_of,
+    symbols_of,
+)
 from aimass.lifecycle.prepare import CONTENT
 from aimass.lifecycle.scenario import Scenario
 from aimass.lifecycle.stages import Stages
@@ -34,6 +46,7 @@ from aimass.registry import bundle as bundles
 from aimass.runtime.bundled import BundleEngine, golden
 from aimass.runtime.evaluate import evaluate
 from aimass.runtime.graph import StreamingGraph
+from aimass.text.tokens import LabelSet
 from aimass.training.start import save_weights
 
 INT8_LOSS = 0.002  # the most that int8 may cost in error rate before float is packed instead
@@ -74,8 +87,8 @@ def pack_member(job: Job, weights: Path, graphs: Path, stages: Stages, progress:
     manifest = _manifest(job, weights, graphs)
     features = FeatureSpec(**manifest["features"])
     dev = corpora.read(job.prepared / "dev.jsonl.gz")
-    heard = load_audio(dev.clips[0].path, rate=features.sample_rate).mono()
-    heard = heard[: 10 * features.sample_rate]
+    proof = heard(dev.clips[0], features.sample_rate)[: 10 * features.sample_rate]
+    embeds = job.plan.task is Task.EMBED
 
     def candidate(folder: Path, precision: str, scores: dict[str, Any]) -> bundles.Bundle:
         folder.mkdir()
@@ -85,8 +98,8 @@ def pack_member(job: Job, weights: Path, graphs: Path, stages: Stages, progress:
         shutil.copy(job.prepared / bundles.LICENCE, folder)
         graph = manifest["graph"] | {"precision": precision}
         runs = StreamingGraph(folder / bundles.GRAPH, bundles.Graph(**graph), features)
-        proof = golden(runs, heard, symbols_of(job))
-        return bundles.write(folder, manifest | {"graph": graph, "scores": scores}, proof)
+        expected = golden(runs, proof, LabelSet(()) if embeds else symbols_of(job))
+        return bundles.write(folder, manifest | {"graph": graph, "scores": scores}, expected)
 
     def work(folder: Path) -> None:
         common = {"multiply_adds": _about(graphs)["multiply_adds"]}
@@ -127,10 +140,24 @@ def metric_of(plan: Scenario) -> str:
 
 def _measured(bundle: bundles.Bundle, job: Job, progress: Progress) -> dict[str, Scorecard]:
     engine = BundleEngine(bundle)
-    return {
-        name: evaluate(engine, corpora.read(job.prepared / f"{name}.jsonl.gz"), progress=progress)
-        for name in CARDS
-    }
+    sets = {name: corpora.read(job.prepared / f"{name}.jsonl.gz") for name in CARDS}
+    if job.plan.task is Task.EMBED:
+        return {name: _voiceprints(engine, corpus.clips) for name, corpus in sets.items()}
+    return {name: evaluate(engine, corpus, progress=progress) for name, corpus in sets.items()}
+
+
+def _voiceprints(engine: BundleEngine, clips: Sequence[Clip]) -> Scorecard:
+    """The equal error rate over all pairs of clips."""
+    rows = [engine.graph.log_probs(heard(clip, engine.sample_rate))[-1] for clip in clips]
+    alike = np.stack(rows) @ np.stack(rows).T
+    speakers = [clip.speaker or "" for clip in clips]
+    return score_trials(
+        [
+            Trial(float(alike[i, j]), speakers[i], speakers[j])
+            for i in range(len(clips))
+            for j in range(i)
+        ]
+    )
 
 
 def _about(graphs: Path) -> dict[str, Any]:

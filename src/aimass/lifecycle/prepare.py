@@ -40,9 +40,9 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
     def work(folder: Path) -> None:
         measured = measure(given.clips, config.home / "cache/measurements", progress=progress).of
         findings = check(given, measured)
-        kept, excluded = apply_policy(given, findings, plan.data.exclude)
-        Report(given, measured, findings, excluded).write(folder / REPORT)
-        splits = _splits(kept)
+        kept, _ = apply_policy(given, findings, plan.data.exclude)
+        Report(given, measured, findings, plan.data.exclude).write(folder / REPORT)
+        splits = _splits(plan, kept)
         refuse_leaks(splits, _digests(kept.clips, measured))
         for name in SPLITS:
             manifest.write(
@@ -51,7 +51,10 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
                 licence=kept.licence,
                 progress=progress,
             )
-        _symbols(plan, splits.train).save(folder / TOKENS)
+        if plan.task is Task.EMBED:  # speakers' names stay here
+            (folder / TOKENS).touch()
+        else:
+            _symbols(plan, splits.train).save(folder / TOKENS)
         (folder / LICENCE).write_text(kept.licence + "\n", encoding="utf-8")
         write_json(folder / RATE, _rate(splits.train, measured))
         write_json(folder / CONTENT, _content(kept.clips, measured))
@@ -113,7 +116,7 @@ def _together(plan: Scenario, splits: Iterable[tuple[str, Corpus]]) -> Corpus:
     return replace(first, clips=tuple(clips), licence="\n\n".join(licences), missing=tuple(missing))
 
 
-def _splits(corpus: Corpus) -> Splits:
+def _splits(plan: Scenario, corpus: Corpus) -> Splits:
     sets = {name: tuple(c for c in corpus.clips if c.split == name) for name in SPLITS}
     for name, clips in sets.items():
         if not clips:
@@ -121,6 +124,12 @@ def _splits(corpus: Corpus) -> Splits:
                 f"no clip of {corpus.source} is left for {name}",
                 expected="at least one",
                 fix="Add recordings, or leave out fewer codes under 'exclude'",
+            )
+        if plan.task is Task.EMBED and len({clip.speaker for clip in clips} - {None}) < 2:
+            raise DataError(
+                f"fewer than two speakers are left for {name}",
+                expected="at least two, whose voices can be told apart",
+                fix="Add speakers, or name them in the data",
             )
     return Splits(**sets)
 
@@ -135,8 +144,6 @@ def _symbols(plan: Scenario, clips: Sequence[Clip]) -> TokenSet | LabelSet:
     """What the outputs of the scenario's models stand for."""
     if plan.task is Task.CLASSIFY:
         return LabelSet.from_texts(clip.text for clip in clips)
-    if plan.task is Task.EMBED:
-        return LabelSet.from_texts(clip.speaker or "" for clip in clips)
     return TokenSet.from_texts([words(clip, plan) for clip in clips])
 
 

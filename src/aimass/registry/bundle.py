@@ -125,7 +125,9 @@ class Bundle:
         return FeatureSpec(**self.manifest.features.model_dump())
 
     def symbols(self) -> TokenSet | LabelSet:
-        """What the outputs stand for."""
+        """What the outputs stand for; nothing where they are a voiceprint."""
+        if self.manifest.task is Task.EMBED:
+            return LabelSet(())
         kind = LabelSet if self.manifest.task is Task.CLASSIFY else TokenSet
         return kind.load(self.folder / TOKENS)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment
+from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment, Task
 from aimass.base.errors import BundleError, IntegrityError, RequestError
 from aimass.decoding.greedy import GreedyDecoder
 from aimass.decoding.label import LabelDecoder
@@ -70,6 +70,13 @@ class BundleEngine:
         Raises:
             RequestError: another language is asked for than the model knows.
         """
+        if self.bundle.manifest.task is Task.EMBED:
+            raise RequestError(
+                f"words are asked of '{self.name}', which gives voiceprints",
+                expected="a model that transcribes or classifies",
+                fix="Choose another model: aimass models list",
+                param="model",
+            )
         asked = options.language if options else None
         known = self.bundle.manifest.languages
         if asked and primary_language(asked) not in known:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from rapidfuzz.distance import Levenshtein
 
+from aimass.evaluation.verification import equal_error_rate
 from aimass.features.spec import Frames
 from aimass.models.model import SpeechModel
 from aimass.training.examples import collate
@@ -39,7 +40,10 @@ class DevSet:
         labels = np.array([target[0] for target in self._targets])
         if model.spec.head == "classify":
             return float((last.argmax(axis=1) != labels).mean())
-        return equal_error(last, labels)
+        first, second = np.triu_indices(len(labels), 1)
+        alike = np.einsum("ij,ij->i", last[first], last[second])
+        same = labels[first] == labels[second]
+        return equal_error_rate(alike[same].tolist(), alike[~same].tolist()).rate
 
     @torch.no_grad()
     def _outputs(self, model: SpeechModel) -> list[Outputs]:
@@ -66,18 +70,3 @@ def _token_errors(outputs: Sequence[Outputs], targets: Sequence[tuple[int, ...]]
         path = [token for token, _ in groupby(rows.argmax(axis=1).tolist()) if token != blank]
         edits += Levenshtein.distance(path, target)
     return edits / max(1, sum(map(len, targets)))
-
-
-def equal_error(embeddings: Outputs, speakers: npt.NDArray[np.int64]) -> float:
-    """Where as many pairs of one speaker are refused as pairs of two are accepted.
-
-    Args:
-        embeddings: of unit length, ``(utterances, size)``; all pairs are scored by their cosine.
-    """
-    first, second = np.triu_indices(len(speakers), 1)
-    scores = np.einsum("ij,ij->i", embeddings[first], embeddings[second])
-    same = (speakers[first] == speakers[second])[np.argsort(-scores, kind="stable")]
-    missed = 1 - np.cumsum(same) / max(1, same.sum())
-    accepted = np.cumsum(~same) / max(1, (~same).sum())
-    crossing = int(np.argmin(np.abs(missed - accepted)))
-    return float((missed[crossing] + accepted[crossing]) / 2)

@@ -20,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from aimass.augment import policy as policies
+from aimass.augment.join import Join, connected
 from aimass.augment.policy import Policy, Record
 from aimass.augment.sounds import Sounds
+from aimass.augment.step import Entry
 from aimass.base.contract import Progress, Samples, no_progress
 from aimass.base.digests import of_value
 from aimass.base.files import new_folder
@@ -97,11 +99,12 @@ class Utterance:
 
     Args:
         examples: the names of those that were joined.
-        pauses: seconds before, between and after them.
+        join: the pauses around them.
+        record: what augmentation did to them together.
     """
 
     examples: tuple[str, ...]
-    pauses: tuple[float, ...]
+    join: Entry
     record: Record
 
 
@@ -134,7 +137,7 @@ class Passes:
     """The passes over a set of examples.
 
     Args:
-        tail: seconds of silence after the last word, which the model may use to decide.
+        tail: seconds of silence after everything, as a stream hears them before it ends.
         folder: where passes stand, each in a folder named by the digest of what decides it.
     """
 
@@ -192,12 +195,11 @@ class Passes:
         rng = generator(self._seed, "augment", number, *names)
         strength = self.augment.strength(number)
         low, high = self.augment.pause
-        pauses = rng.uniform(low, low + (high - low) * strength, len(group) + 1)
-        pauses[-1] += self._tail
+        join = Join((low, low + (high - low) * strength)).draw(rng, len(group))
         rate = self.features.sample_rate
-        seconds = sum(len(e.samples) for e in chosen) / rate + float(pauses.sum())
+        seconds = sum(len(e.samples) for e in chosen) / rate + sum(join["pauses"])
         record = policies.draw(self.augment.policy.at(strength), rng, seconds, self._sounds)
-        return Utterance(names, tuple(map(float, pauses)), record)
+        return Utterance(names, join, record)
 
     def waveforms(self, utterances: Sequence[Utterance]) -> list[Samples]:
         """Utterances as they sound: the same for the same records, whenever it is asked.
@@ -207,10 +209,12 @@ class Passes:
         """
         rate = self.features.sample_rate
         plain = [
-            _joined([self._by_name[name].samples for name in u.examples], u.pauses, rate)
+            connected([self._by_name[name].samples for name in u.examples], u.join, rate)
             for u in utterances
         ]
-        return policies.apply(plain, [u.record for u in utterances], rate, self._sounds)
+        sound = policies.apply(plain, [u.record for u in utterances], rate, self._sounds)
+        tail = np.zeros(round(self._tail * rate), np.float32)
+        return [np.concatenate([samples, tail]) for samples in sound]
 
     def _load(self, number: int) -> Pass:
         target = self._folder / f"pass-{of_value([*self._inputs, number])[:24]}"
@@ -250,12 +254,3 @@ class Passes:
         groups = self.groups(number)
         for first in range(0, len(groups), AT_ONCE):
             yield [self.utterance(number, group) for group in groups[first : first + AT_ONCE]]
-
-
-def _joined(pieces: Sequence[Samples], pauses: Sequence[float], rate: int) -> Samples:
-    """Utterances in a row, with a pause in seconds before, between and after them."""
-    silent = [np.zeros(round(pause * rate), np.float32) for pause in pauses]
-    parts = [silent[0]]
-    for piece, silence in zip(pieces, silent[1:], strict=True):
-        parts += [piece, silence]
-    return np.concatenate(parts)
