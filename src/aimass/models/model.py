@@ -79,8 +79,7 @@ def sized(spec: ModelSpec, wanted: int) -> ModelSpec:
             expected=f"from {SMALLEST} to {LARGEST}",
             fix="Correct 'parameters'",
         )
-    first, more = _BLOCKS[spec.family]
-    deep = replace(spec, blocks=first + round(more * math.log10(wanted / SMALLEST)))
+    deep = _deep(spec, wanted)
     low, high = 0, len(_WIDTHS)  # widths below `low` fit, widths from `high` on do not
     while low < high:
         middle = (low + high) // 2
@@ -91,10 +90,23 @@ def sized(spec: ModelSpec, wanted: int) -> ModelSpec:
     if not low:
         raise TrainingError(
             f"{spec.outputs} outputs in a model of {wanted} parameters",
-            expected=f"at least {_size(deep.wide(_WIDTHS[0]))} parameters for this vocabulary",
+            expected=f"at least {_least(spec)} parameters for this vocabulary",
             fix="Raise 'parameters'",
         )
     return deep.wide(_WIDTHS[low - 1])
+
+
+def _deep(spec: ModelSpec, wanted: int) -> ModelSpec:
+    first, more = _BLOCKS[spec.family]
+    return replace(spec, blocks=first + round(more * math.log10(wanted / SMALLEST)))
+
+
+def _least(spec: ModelSpec) -> int:
+    """The smallest number that `sized` takes: a larger one asks for more depth, and so on."""
+    least = SMALLEST
+    while (needed := _size(_deep(spec, least).wide(_WIDTHS[0]))) > least:
+        least = needed
+    return least
 
 
 def _size(spec: ModelSpec) -> int:
