@@ -25,6 +25,7 @@ from aimass.lifecycle.pack import card_of, export_member, pack_member
 from aimass.lifecycle.prepare import prepare
 from aimass.lifecycle.scenario import Member, Scenario, read
 from aimass.lifecycle.stages import Stages
+from aimass.lifecycle.tracking import Tracking
 from aimass.registry import bundle as bundles
 from aimass.registry.store import PRODUCTION, Published, Registry
 from aimass.runtime.bundled import BundleEngine
@@ -106,6 +107,7 @@ def _job(plan: Scenario, member: Member, prepared: Path, stages: Stages, config:
         passes=stages.folder / "unfinished" / f"passes-{prepared.name}",
         cache=config.home / "cache/features",
         start=start,
+        tracking=Tracking(config.home, config.registry_url, plan.name),
     )
     return job.at(stages.scratch("train", inputs_of(job)))
 

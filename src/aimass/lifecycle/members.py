@@ -31,8 +31,9 @@ from aimass.data.measure import cores
 from aimass.features.cache import Cache
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.stream import extract
-from aimass.lifecycle.prepare import RATE
+from aimass.lifecycle.prepare import CONTENT, RATE
 from aimass.lifecycle.scenario import Features, Member, Scenario
+from aimass.lifecycle.tracking import RUN, Tracking, tracked
 from aimass.models.model import SpeechModel, sized
 from aimass.models.spec import Head, ModelSpec
 from aimass.registry.bundle import TOKENS
@@ -40,7 +41,7 @@ from aimass.text.normalise import normalise
 from aimass.text.tokens import LabelSet, TokenSet
 from aimass.training.dev import DevSet
 from aimass.training.examples import TrainingSet
-from aimass.training.loop import LOG, TrainSpec, train
+from aimass.training.loop import LOG, Report, TrainSpec, train
 from aimass.training.objective import objective
 from aimass.training.passes import AugmentSpec, Example, Passes
 from aimass.training.start import start_from
@@ -67,6 +68,7 @@ class Job:
         passes: where augmented passes stand, shared with the other members.
         cache: of features.
         start: bundle to start from, None for fresh weights.
+        tracking: where the record of its training goes, None for nowhere.
     """
 
     plan: Scenario
@@ -76,6 +78,7 @@ class Job:
     passes: Path
     cache: Path
     start: Path | None = None
+    tracking: Tracking | None = None
 
     def at(self, scratch: Path) -> "Job":
         """The same job with its scratch folder."""
@@ -195,8 +198,14 @@ def _named(progress: Progress, name: str, what: str, done: int, total: int | Non
     progress(f"{name} {what}", done, total)
 
 
-def train_member(job: Job, folder: Path, progress: Progress) -> None:
-    """Train one member and leave weights, shape, front end and log in `folder`."""
+def train_member(
+    job: Job, folder: Path, progress: Progress, report: Report = lambda row: None
+) -> None:
+    """Train one member and leave weights, shape, front end and log in `folder`.
+
+    Args:
+        report: told the row of each epoch; what it raises ends the training.
+    """
     features, spec = features_of(job), training_of(job)
     symbols = symbols_of(job)
     clips = {
@@ -224,15 +233,63 @@ def train_member(job: Job, folder: Path, progress: Progress) -> None:
     dev = _dev(clips["dev"], job, features, symbols)
     job.scratch.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    best = train(
-        model.to(device), aim.to(device), data, dev, spec, job.scratch, progress=progress
-    ).cpu()
+    noted = _Noted(progress)
+    log = job.scratch / LOG
+    with tracked(job.tracking, job.scratch, log, job.name, _told_of(job, shape)) as copy_log:
+
+        def told(row: dict[str, float]) -> None:
+            noted.epoch(row)
+            copy_log()
+            report(row)
+
+        best = train(
+            model.to(device),
+            aim.to(device),
+            data,
+            dev,
+            spec,
+            job.scratch,
+            progress=noted,
+            report=told,
+        ).cpu()
     with new_folder(folder) as fresh:
+        if (job.scratch / RUN).is_file():
+            (fresh / RUN).write_bytes((job.scratch / RUN).read_bytes())
         save_file(best.state_dict(), fresh / WEIGHTS, {"spec": json.dumps(shape.to_dict())})
         write_json(fresh / MODEL, shape.to_dict())
         write_json(fresh / FEATURES, features.to_dict())
         (fresh / LOG).write_bytes((job.scratch / LOG).read_bytes())
         write_json(fresh / "inputs.json", inputs_of(job))
+
+
+class _Noted:
+    """Progress that also says how the last epoch went."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._note = ""
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        self._progress(what + self._note, done, total)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """Note the row of an epoch."""
+        self._note = f", loss {row['loss']:.3g}, dev {row['dev']:.1%}"
+
+
+def _told_of(job: Job, shape: ModelSpec) -> dict[str, Any]:
+    """What the record of a training says about it."""
+    sections = {"name", "augment", "training", "features"}
+    return {
+        "task": job.plan.task.value,
+        "language": job.plan.language,
+        "data": json.loads((job.prepared / CONTENT).read_text()),
+        "member": job.member.model_dump(mode="json", exclude=sections) | {"name": job.name},
+        "model": shape.to_dict(),
+        "features": features_of(job).to_dict(),
+        "augment": augment_of(job).to_dict(),
+        "training": training_of(job).to_dict(),
+    }
 
 
 def _shape(job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet) -> ModelSpec:

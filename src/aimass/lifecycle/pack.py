@@ -40,6 +40,7 @@ from aimass.lifecycle.members import (
 from aimass.lifecycle.prepare import CONTENT
 from aimass.lifecycle.scenario import Scenario
 from aimass.lifecycle.stages import Stages
+from aimass.lifecycle.tracking import keep_scores
 from aimass.models.model import SpeechModel, parameters
 from aimass.models.spec import ModelSpec
 from aimass.registry import bundle as bundles
@@ -119,8 +120,16 @@ def pack_member(job: Job, weights: Path, graphs: Path, stages: Stages, progress:
         write_html(cards[chosen]["test"], folder / REPORT, title=f"{job.plan.name}: {job.name}")
         for precision in PRECISIONS:
             shutil.rmtree(folder / precision)
+        _keep_scores(job, weights, folder, cards[chosen])
 
     return stages.run("pack", [manifest, job.prepared.name, graphs.name], work)
+
+
+def _keep_scores(job: Job, weights: Path, folder: Path, cards: dict[str, Scorecard]) -> None:
+    """Add the scorecards to the record of the member's training."""
+    rates = {f"packed_{name}": card.error_rate for name, card in cards.items()}
+    pages = [*(folder / f"{name}.json" for name in cards), folder / REPORT]
+    keep_scores(job.tracking, weights, rates, pages)
 
 
 def card_of(packed: Path, name: str) -> Scorecard:

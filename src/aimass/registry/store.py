@@ -69,7 +69,7 @@ class Registry:
         A bundle that was published before keeps its version; only the alias moves.
         """
         name = bundle.manifest.name
-        with self._alone(), self._reached():
+        with self.alone(), self.reached():
             self._keep(bundle)
             known = [v for v in self.versions(name) if v.digest == bundle.digest]
             number = known[0].version if known else self._add(name, bundle.digest)
@@ -79,8 +79,8 @@ class Registry:
 
     def point(self, name: str, alias: str, version: int) -> None:
         """Let an alias point at a version; new requests use it at once."""
-        with self._reached():
-            self._client.set_registered_model_alias(name, alias, str(version))
+        with self.reached():
+            self.client.set_registered_model_alias(name, alias, str(version))
 
     def resolve(self, name: str, reference: str | None = None) -> Published | None:
         """The version that a name means, or None where the registry does not know the name.
@@ -114,11 +114,11 @@ class Registry:
         """All versions of a name, the newest first."""
         if not self.exists:
             return []
-        with self._reached():
+        with self.reached():
             model = self._model(name)
             if model is None:
                 return []
-            found = self._client.search_model_versions(f"name = '{name}'", max_results=1000)
+            found = self.client.search_model_versions(f"name = '{name}'", max_results=1000)
         aliases: dict[int, list[str]] = {}
         for alias, version in model.aliases.items():
             aliases.setdefault(int(version), []).append(alias)
@@ -141,13 +141,13 @@ class Registry:
         """Every registered name."""
         if not self.exists:
             return []
-        with self._reached():
-            found = self._client.search_registered_models(max_results=1000)
+        with self.reached():
+            found = self.client.search_registered_models(max_results=1000)
         return sorted(model.name for model in found)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Publish in one process at a time: two would create tables and versions twice."""
+    def alone(self) -> Iterator[None]:
+        """Write from one process at a time: two would create tables and versions twice."""
         self._home.mkdir(parents=True, exist_ok=True)
         with (self._home / ".registry.lock").open("w") as file:
             flock(file, LOCK_EX)
@@ -166,7 +166,7 @@ class Registry:
         self._create(name)
         source = self._folder(digest).as_uri()
         tags = {_DIGEST: digest, _FOLDER: digest}
-        return int(self._client.create_model_version(name, source=source, tags=tags).version)
+        return int(self.client.create_model_version(name, source=source, tags=tags).version)
 
     def _folder(self, digest: str) -> Path:
         return self._home.resolve() / "bundles" / digest[:16]
@@ -176,7 +176,7 @@ class Registry:
 
         if self._model(name) is None:
             try:
-                self._client.create_registered_model(name)
+                self.client.create_registered_model(name)
             except MlflowException as error:  # another machine was first on a shared server
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -185,14 +185,14 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._client.get_registered_model(name)
+            return self.client.get_registered_model(name)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
+    def reached(self) -> Iterator[None]:
         """Say in our own words that the registry cannot be asked."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
@@ -208,10 +208,15 @@ class Registry:
             ) from error
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """MLflow's own client, which also keeps the records of training."""
         # Imported late: it takes a second, and most commands never ask the registry.
         from mlflow import MlflowClient
+        from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
+        from mlflow.telemetry import set_telemetry_client
 
+        MLFLOW_DISABLE_TELEMETRY.set(True)  # its reports of use would leave this machine
+        set_telemetry_client()
         # Its first use reports every table that it creates.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
