@@ -7,6 +7,7 @@ fbank      energies in mel bands                                     bins
 mfcc       their cepstrum                                            bins
 gammatone  energies behind a fixed time-domain filter bank           bins
 waveform   the samples themselves, for filters learned by the model  samples of a shift
+whisper    energies in Whisper's own mel bands                       bins
 ========== ========================================================= =================
 """
 
@@ -24,11 +25,12 @@ from aimass.features import mel
 Frames = npt.NDArray[np.float32]
 """Feature frames, shape ``(frames, columns)``."""
 
-KINDS = ("fbank", "mfcc", "gammatone", "waveform")
+KINDS = ("fbank", "mfcc", "gammatone", "waveform", "whisper")
 COMPRESSIONS = ("log", "pcen")
 MIN_RATE, MAX_RATE = 8_000, 48_000
 MAX_BINS = 512
 MAX_LENGTH_MS = 1000.0
+WHISPER_BINS = (80, 128)  # the second since large-v3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class FeatureSpec:
                 param="compression",
             )
         self._check_bands()
+        self._check_whisper()
 
     @property
     def shift(self) -> int:
@@ -125,6 +128,18 @@ class FeatureSpec:
                 fix="Take fewer bins or a longer frame_length_ms",
                 param="bins",
             )
+
+    def _check_whisper(self) -> None:
+        found = (self.sample_rate, self.frame_length_ms, self.frame_shift_ms)
+        if self.kind != "whisper" or (found == (16000, 25, 10) and self.bins in WHISPER_BINS):
+            return
+        raise FeatureError(
+            f"found features of kind whisper with {self.bins} bins at {self.sample_rate} Hz, "
+            f"windows of {self.frame_length_ms:g} ms every {self.frame_shift_ms:g} ms",
+            expected="80 or 128 bins at 16000 Hz, windows of 25 ms every 10 ms, as in Whisper",
+            fix="Leave all but the kind out",
+            param="kind",
+        )
 
 
 def _choice(name: str, found: str, known: tuple[str, ...]) -> None:

@@ -16,6 +16,7 @@ from aimass.features.gammatone import GammatoneStream
 from aimass.features.kaldi import KaldiStream
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.waveform import WaveformStream
+from aimass.features.whisper import WhisperStream
 
 
 class _Stream(Protocol):
@@ -47,7 +48,7 @@ def extract(samples: Samples, spec: FeatureSpec) -> Frames:
 
 def extract_batch(samples: Sequence[Samples], spec: FeatureSpec) -> list[Frames]:
     """Features of several recordings, each as `extract` gives them."""
-    if spec.kind in ("gammatone", "waveform"):
+    if spec.kind in ("gammatone", "waveform", "whisper"):
         return [_in_one_piece(one, spec) for one in samples]
     energies = whole.bands(samples, spec)
     if spec.kind == "mfcc":
@@ -67,6 +68,8 @@ def _stream(spec: FeatureSpec) -> _Stream:
         return GammatoneStream(spec)
     if spec.kind == "waveform":
         return WaveformStream(spec)
+    if spec.kind == "whisper":
+        return WhisperStream(spec)
     return KaldiStream(spec, logarithm=spec.compression == "log")
 
 

@@ -12,12 +12,14 @@ from aimass.models.conv import conv
 from aimass.models.heads import ClassifyHead, CtcHead, EmbedHead
 from aimass.models.recurrent import recurrent
 from aimass.models.spec import ModelSpec
-from aimass.models.stem import LearnedFilters, Normalise, Stack
+from aimass.models.stem import LearnedFilters, Normalise, Plain, Stack
+from aimass.models.whisper import STRIDE, WhisperEncoder
 
-ENCODERS = {"conv": conv, "recurrent": recurrent, "attention": attention}
+ENCODERS = {"conv": conv, "recurrent": recurrent, "attention": attention, "whisper": conv}
 HEADS = {"ctc": CtcHead, "classify": ClassifyHead, "embed": EmbedHead}
 SMALLEST, LARGEST = 30_000, 15_000_000  # parameters
-_BLOCKS = {"conv": (4, 2), "recurrent": (1, 1), "attention": (2, 2)}  # at 30 k, more each tenfold
+# At 30 k, more each tenfold.
+_BLOCKS = {"conv": (4, 2), "recurrent": (1, 1), "attention": (2, 2), "whisper": (1, 1)}
 _WIDTHS = range(16, 2049, 8)  # multiples of the number of attention heads
 
 
@@ -27,9 +29,8 @@ class SpeechModel(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        learned = LearnedFilters(spec.columns, spec.bands) if spec.bands else None
-        self.front = learned or Normalise(spec.columns)
-        self.stack = Stack(spec, self.front.columns)
+        self.front = _front(spec)
+        self.stack = Stack(behind_front(spec), self.front.columns)
         self.encoder = ENCODERS[spec.family](spec)
         self.head = HEADS[spec.head](spec)
         self._chain = [self.front, self.stack, self.encoder, self.head]
@@ -58,6 +59,25 @@ class SpeechModel(nn.Module):
         return x, torch.cat(following, dim=1)
 
 
+def _front(spec: ModelSpec) -> LearnedFilters | Normalise | Plain | WhisperEncoder:
+    if spec.family == "whisper":
+        return WhisperEncoder(spec.whisper) if spec.whisper else Plain(spec.columns)
+    return LearnedFilters(spec.columns, spec.bands) if spec.bands else Normalise(spec.columns)
+
+
+def behind_front(spec: ModelSpec) -> ModelSpec:
+    """The shape of a model that is given what the front gives."""
+    if spec.whisper is None:
+        return spec
+    if spec.stack % STRIDE:
+        raise TrainingError(
+            f"'stack: {spec.stack}' for the family whisper",
+            expected="an even number: Whisper's encoder gives a frame for every two",
+            fix="Set stack: 4",
+        )
+    return replace(spec, whisper=None, columns=spec.whisper.width, stack=spec.stack // STRIDE)
+
+
 def parameters(model: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -68,7 +88,8 @@ def sized(spec: ModelSpec, wanted: int) -> ModelSpec:
 
     Args:
         spec: family, head, columns and outputs; its channels and blocks are replaced.
-        wanted: parameters, 30 thousand to 15 million; those of the output layer count.
+        wanted: parameters, 30 thousand to 15 million; those of the output layer count, those of
+            Whisper's encoder do not.
 
     Raises:
         TrainingError: a number outside that range, or too small for so many outputs.
@@ -112,4 +133,4 @@ def _least(spec: ModelSpec) -> int:
 def _size(spec: ModelSpec) -> int:
     """Parameters of a model that is not really made."""
     with torch.device("meta"):
-        return parameters(SpeechModel(spec))
+        return parameters(SpeechModel(behind_front(spec)))

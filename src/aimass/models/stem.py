@@ -29,6 +29,11 @@ class Normalise(StreamingLayer):
         self.register_buffer("mean", torch.zeros(columns))
         self.register_buffer("scale", torch.ones(columns))
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was measured yet."""
+        return bool((self.scale == 1).all())
+
     @torch.no_grad()
     def set(self, mean: Frames, deviation: Frames) -> None:
         """Take what was measured over the training data, each ``(columns,)``."""
@@ -38,6 +43,20 @@ class Normalise(StreamingLayer):
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``x (batch, frames, columns)``."""
         return (x - self.mean) * self.scale, state
+
+
+class Plain(StreamingLayer):
+    """Nothing: the frames are a model's front already."""
+
+    state_size = 0
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self.columns = columns
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Give ``x (batch, frames, columns)``."""
+        return x, state
 
 
 class LearnedFilters(StreamingLayer):
