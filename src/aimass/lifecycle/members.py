@@ -49,6 +49,8 @@ from aimass.training.start import start_from
 TAIL = 0.4  # seconds of silence in which the last word may still be decided
 WEIGHTS, MODEL, FEATURES = "weights.safetensors", "model.json", "features.json"
 EMBEDDING = 128
+FLOOR = -7.0  # of log energies, chosen on dev (LOG.md)
+ENERGIES = ("fbank", "gammatone")
 HEADS: dict[Task, Head] = {
     Task.TRANSCRIBE: "ctc",
     Task.CLASSIFY: "classify",
@@ -304,6 +306,7 @@ def _shape(job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet) -> Mod
         stack=member.stack,
         dilations=member.dilations,
         dropout=member.dropout,
+        floor=FLOOR if features.kind in ENERGIES and features.compression == "log" else None,
         bands=features.bins if features.kind == "waveform" else 0,
     )
     return sized(spec, member.parameters)

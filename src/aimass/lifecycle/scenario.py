@@ -97,6 +97,7 @@ class Training(_Strict):
     epochs: Count = 80
     batch_size: int = Field(32, gt=0, le=4096, strict=True)
     learning_rate: float = Field(3e-3, gt=0, le=1)
+    matrix_rate: float = Field(0.02, ge=0, le=1)
     weight_decay: float = Field(0.05, ge=0, le=1)
     patience: int = Field(0, ge=0, le=100_000, strict=True)
     keep: int = Field(3, gt=0, le=50, strict=True)

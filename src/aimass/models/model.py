@@ -62,7 +62,11 @@ class SpeechModel(nn.Module):
 def _front(spec: ModelSpec) -> LearnedFilters | Normalise | Plain | WhisperEncoder:
     if spec.family == "whisper":
         return WhisperEncoder(spec.whisper) if spec.whisper else Plain(spec.columns)
-    return LearnedFilters(spec.columns, spec.bands) if spec.bands else Normalise(spec.columns)
+    return (
+        LearnedFilters(spec.columns, spec.bands)
+        if spec.bands
+        else Normalise(spec.columns, spec.floor)
+    )
 
 
 def behind_front(spec: ModelSpec) -> ModelSpec:

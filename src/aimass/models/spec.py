@@ -43,6 +43,7 @@ class ModelSpec:
         context: model frames of the past that attention sees.
         heads: of attention.
         bands: of the learned filter bank; 0 where the features are a spectrum already.
+        floor: log energies far below this are lifted to it; None for features of other kinds.
         dropout: share of block outputs dropped in training.
         whisper: the encoder of the family ``whisper``; None where its outputs are the features.
     """
@@ -59,6 +60,7 @@ class ModelSpec:
     context: int = 32
     heads: int = 4
     bands: int = 0
+    floor: float | None = None
     dropout: float = 0.1
     whisper: WhisperSpec | None = None
 

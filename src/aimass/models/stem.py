@@ -5,27 +5,32 @@ import math
 import torch
 from torch import Tensor, nn
 
-from aimass.features.spec import Frames
 from aimass.models.spec import ModelSpec
 from aimass.models.streaming import StreamingLayer
 
 _OVERLAP = 1.5  # of a learned filter's past over one shift: 25 ms windows at shifts of 10 ms
 _FLOOR = 1e-6
+_LEAST = 1e-3  # deviation of a column that never changes
 
 
 class Normalise(StreamingLayer):
     """Subtract the mean of the training data and divide by its deviation.
 
     It lives in the model, so that every front end may give plain features.
+
+    Args:
+        floor: log energies are lifted to the sum of themselves and this one, so that the digital
+            silence of a noise gate, which few training speakers have, looks like a quiet room.
     """
 
     mean: Tensor
     scale: Tensor
     state_size = 0
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, floor: float | None = None) -> None:
         super().__init__()
         self.columns = columns
+        self.floor = floor
         self.register_buffer("mean", torch.zeros(columns))
         self.register_buffer("scale", torch.ones(columns))
 
@@ -35,14 +40,20 @@ class Normalise(StreamingLayer):
         return bool((self.scale == 1).all())
 
     @torch.no_grad()
-    def set(self, mean: Frames, deviation: Frames) -> None:
-        """Take what was measured over the training data, each ``(columns,)``."""
-        self.mean.copy_(torch.from_numpy(mean))
-        self.scale.copy_(1 / torch.from_numpy(deviation))
+    def measure(self, rows: Tensor) -> None:
+        """Take mean and deviation of feature frames ``(frames, columns)``."""
+        rows = self._lifted(rows)
+        self.mean.copy_(rows.mean(dim=0))
+        self.scale.copy_(1 / (rows.std(dim=0) + _LEAST))
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``x (batch, frames, columns)``."""
-        return (x - self.mean) * self.scale, state
+        return (self._lifted(x) - self.mean) * self.scale, state
+
+    def _lifted(self, x: Tensor) -> Tensor:
+        if self.floor is None:
+            return x
+        return self.floor + nn.functional.softplus(x - self.floor)
 
 
 class Plain(StreamingLayer):

@@ -1,6 +1,7 @@
 """The whole state of a training run in one safetensors file: no pickle, written at once."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from aimass.base.files import write_bytes
 from aimass.models.model import SpeechModel
 
 Weights = dict[str, Tensor]
+
+_ADAM = {"exp_avg", "exp_avg_sq"}
 
 
 @dataclass(slots=True)
@@ -49,7 +52,7 @@ class Run:
     model: SpeechModel
     aim: nn.Module
     average: SpeechModel
-    optimizer: torch.optim.Optimizer
+    optimizers: Sequence[torch.optim.Optimizer]
     position: Position = field(default_factory=Position)
     best: dict[int, Weights] = field(default_factory=dict)
 
@@ -66,8 +69,9 @@ def save_run(path: Path, run: Run) -> None:
     tensors |= {f"average.{k}": v for k, v in run.average.state_dict().items()}
     for epoch, weights in run.best.items():
         tensors |= {f"best.{epoch}.{k}": v for k, v in weights.items()}
-    for index, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+    for number, optimizer in enumerate(run.optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{k}": v for k, v in state.items()}
     meta = {"position": json.dumps(asdict(run.position))}
     write_bytes(path, save({k: v.contiguous().clone() for k, v in tensors.items()}, meta))
 
@@ -85,16 +89,12 @@ def load_run(path: Path, run: Run) -> None:
         run.model.load_state_dict(_under("model.", tensors))
         run.aim.load_state_dict(_under("aim.", tensors))
         run.average.load_state_dict(_under("average.", tensors))
-        state: dict[int, Weights] = {}
-        for key, value in _under("optimizer.", tensors).items():
-            index, name = key.split(".", 1)
-            state.setdefault(int(index), {})[name] = value
-        _refuse_other(state, run.optimizer)
-        groups = run.optimizer.state_dict()["param_groups"]
-        run.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        for key, value in _under("best.", tensors).items():
-            epoch, name = key.split(".", 1)
-            run.best.setdefault(int(epoch), {})[name] = value
+        for number, optimizer in enumerate(run.optimizers):
+            state = _numbered(_under(f"optimizer.{number}.", tensors))
+            _refuse_other(state, optimizer)
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
+        run.best = _numbered(_under("best.", tensors))
         run.position = Position(**meta)
     except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         why = " ".join(str(error).split())[:200]  # torch names every tensor
@@ -115,11 +115,21 @@ def mean_of(several: list[Weights]) -> Weights:
 
 def _refuse_other(state: dict[int, Weights], optimizer: torch.optim.Optimizer) -> None:
     """The optimizer itself takes any moments, and fails or starts anew in its next step."""
+    wanted = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else _ADAM
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for index, parameter in enumerate(parameters):
-        for name in ("exp_avg", "exp_avg_sq"):
+        for name in wanted:
             if state[index][name].shape != parameter.shape:
                 raise ValueError(f"{name} of parameter {index} has another shape")
+
+
+def _numbered(tensors: Weights) -> dict[int, Weights]:
+    """``{"3.name": tensor}`` as ``{3: {"name": tensor}}``."""
+    found: dict[int, Weights] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        found.setdefault(int(number), {})[name] = value
+    return found
 
 
 def _under(prefix: str, tensors: Weights) -> Weights:

@@ -12,7 +12,7 @@ from aimass.features.spec import Frames
 from aimass.training.passes import Passes
 
 POOL = 8  # batches that are sorted by length together: little padding, yet shuffled
-MOMENT_UTTERANCES = 500
+SAMPLE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,11 @@ class TrainingSet:
         }
         return sum(per_pass[self.passes.augment.pass_of(epoch)] for epoch in range(epochs))
 
-    def moments(self) -> tuple[Frames, Frames]:
-        """Mean and standard deviation of every column, each ``(columns,)``.
-
-        Taken over augmented utterances, because these are what the model hears.
-        """
+    def sample(self) -> Frames:
+        """Frames of some utterances ``(frames, columns)``, augmented as the model hears them."""
         first = self.passes.get(self.passes.augment.pass_of(self.passes.augment.ramp_epochs))
-        step = max(1, len(first.ends) // MOMENT_UTTERANCES)
-        rows = np.concatenate([first.utterance(n) for n in range(0, len(first.ends), step)])
-        return rows.mean(axis=0), rows.std(axis=0) + np.float32(1e-3)
+        step = max(1, len(first.ends) // SAMPLE)
+        return np.concatenate([first.utterance(n) for n in range(0, len(first.ends), step)])
 
     def plan(self, epoch: int) -> list[list[int]]:
         """The epoch's batches as utterances of its pass. All are used, similar lengths together."""
