@@ -11,6 +11,7 @@ from rich.table import Table
 
 from aimass.base.errors import MissingExtra, RequestError
 from aimass.cli.progress import shown
+from aimass.cli.speech import align, list_voices, speak
 
 if TYPE_CHECKING:
     from aimass.base.contract import Progress
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from aimass.data.corpus import Clip
 
 app = typer.Typer(help="Recordings: read, shown and brought in.", no_args_is_help=True)
+app.command()(speak)
+app.command("voices")(list_voices)
+app.command()(align)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Columns = Annotated[

@@ -1,21 +1,17 @@
 """eSpeak NG through the library that espeakng-loader ships: a hundred languages and voices.
 
-Formant synthesis: clear, quick (200 times real time) and not very human. Its rules from spelling
-to phonemes serve Kokoro too.
+Formant synthesis: clear, quick and not very human. Its rules from spelling to phonemes serve
+Kokoro too.
 """
 
-import ctypes
 import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from aimass.audio.types import Audio
-from aimass.base.contract import Samples
-from aimass.base.errors import RequestError
 from aimass.data.voices.contract import (
     Delivery,
     Voice,
@@ -25,20 +21,14 @@ from aimass.data.voices.contract import (
     unknown_language,
     unknown_voice,
 )
+from aimass.data.voices.native import Espeak, spoken
 from aimass.text.normalise import primary_language
 
-_SYNCHRONOUS, _DONT_EXIT = 2, 0x8000
-_UTF8 = 1
-_RATE, _PITCH = 1, 3  # parameters of espeak_SetParameter
 _WORDS_PER_MINUTE = 165
-_MOST_SECONDS = 120
-_IPA, _TIED = 0x02, 0x80 | ord("^") << 8
 # Chinese is called by its ISO 639-3 code; a bare "en" would be British.
 _NAMES = {"zh": "cmn", "en": "en-us", "pt": "pt-br", "no": "nb"}
 _TOYS = ("robo", "demonic", "croak", "whisper", "tweaky", "anikarobot", "unirobot", "fast", "max")
 _LOCK = threading.Lock()  # the library's state is one for the process
-
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 
 class EspeakVoices:
@@ -49,8 +39,10 @@ class EspeakVoices:
     blends = False
     pitches = True
 
-    def __init__(self, library: "Library") -> None:
-        self._library = library
+    def __init__(self, library: Espeak) -> None:
+        self._rate = library.rate
+        names = sorted(path.name for path in Path(library.data, "voices", "!v").iterdir())
+        self._variants = [n for n in names if not n.lower().startswith(_TOYS) and " " not in n]
 
     @classmethod
     def open(cls, folder: Path | None = None) -> "EspeakVoices":
@@ -60,15 +52,14 @@ class EspeakVoices:
             MissingExtra: espeakng-loader is not installed, or its library does not load here.
         """
         del folder
-        return cls(library())
+        return cls(_library())
 
     def voices(self, language: str | None = None) -> Sequence[Voice]:
         """The variants that sound like people; the same ones for each language."""
-        if language is not None and not self._library.speaks(language):
+        if language is not None and _voice(language) is None:
             return []
-        spoken = primary_language(language) if language else "mul"
-        names = self._library.variants
-        return [Voice(name, spoken, f"eSpeak NG, variant {name}") for name in names]
+        said = primary_language(language) if language else "mul"
+        return [Voice(name, said, f"eSpeak NG, variant {name}") for name in self._variants]
 
     def speak(self, text: str, delivery: Delivery) -> Audio:
         """Speak at 22.05 kHz.
@@ -78,113 +69,62 @@ class EspeakVoices:
                 than two minutes of it.
         """
         check(delivery)
-        if delivery.voice not in self._library.variants:
-            raise unknown_voice(self.name, delivery.voice, self._library.variants)
-        samples = self._library.speak(speakable(text), delivery)
-        return Audio(samples[None], self._library.rate)
+        if delivery.voice not in self._variants:
+            raise unknown_voice(self.name, delivery.voice, self._variants)
+        request = {
+            "text": speakable(text),
+            "voice": f"{_known(delivery.language)}+{delivery.voice}",
+            "words_per_minute": round(_WORDS_PER_MINUTE * delivery.speed),
+            "pitch": round(50 + 49 * float(np.log2(delivery.pitch))),  # 0 to 99
+        }
+        samples = np.frombuffer(spoken(self.name, request), "<i2").astype(np.float32)
+        return Audio(samples[None] / np.float32(32768), self._rate)
 
 
-class Library:
-    """The native library, initialised once in a process.
+def phonemes(text: str, language: str) -> str:
+    """IPA of a text, clauses joined by commas; ``^`` ties letters of one phoneme.
 
-    Args:
-        path: the shared library.
-        data: the folder with its languages and variants.
+    Raises:
+        RequestError: a language without rules.
+        MissingExtra: espeakng-loader is not installed, or its library does not load here.
     """
+    name = _known(language)
+    with _LOCK:
+        _library().choose(name)
+        return _library().phonemes(text)
 
-    def __init__(self, path: Path, data: Path) -> None:
-        self._native = ctypes.CDLL(str(path))
-        self._native.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        rate = self._native.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), _DONT_EXIT)
-        if rate <= 0:
-            raise OSError(f"eSpeak NG does not start with {data}")
-        self.rate: int = rate
-        names = sorted(found.name for found in (data / "voices" / "!v").iterdir())
-        self.variants = [n for n in names if not n.lower().startswith(_TOYS) and " " not in n]
-        self._pieces: list[Any] = []
-        self._left = 0
-        self._callback = _Callback(self._take)  # kept: the library holds only its address
-        self._native.espeak_SetSynthCallback(self._callback)
 
-    def speaks(self, language: str) -> bool:
-        """Whether a language is known."""
-        with _LOCK:
-            return self._choose(language) is not None
+def _known(language: str) -> str:
+    name = _voice(language)
+    if name is None:
+        raise unknown_language("espeak", language, ["a language of eSpeak NG"])
+    return name
 
-    def speak(self, text: str, delivery: Delivery) -> Samples:
-        """Samples, shape ``(samples,)``, at ``rate``."""
-        with _LOCK:
-            chosen = self._choose(delivery.language, delivery.voice)
-            if chosen is None:
-                raise unknown_language("espeak", delivery.language, ["a language of eSpeak NG"])
-            pace = round(_WORDS_PER_MINUTE * delivery.speed)
-            self._native.espeak_SetParameter(_RATE, pace, 0)
-            # 0 to 99 spans about two octaves around 50.
-            self._native.espeak_SetParameter(_PITCH, round(50 + 49 * np.log2(delivery.pitch)), 0)
-            self._pieces, self._left = [], _MOST_SECONDS * self.rate
-            content = text.encode()
-            self._native.espeak_Synth(content, len(content) + 1, 0, 0, 0, _UTF8, None, None)
-            pieces, self._pieces = self._pieces, []
-        if self._left < 0:
-            raise RequestError(
-                f"{text[:40]!r} takes more than {_MOST_SECONDS} s to say",
-                expected="a shorter text",
-                fix="Cut it at sentences",
-                param="text",
-            )
-        spoken = np.concatenate([np.zeros(0, np.int16), *pieces])
-        return spoken.astype(np.float32) / np.float32(32768)
 
-    def phonemes(self, text: str, language: str) -> str:
-        """IPA of a text, clauses joined by commas; ``^`` ties letters of one phoneme.
+def _voice(language: str) -> str | None:
+    """What the library calls a language, None where it has no rules for it."""
+    short = primary_language(language)
+    region = language.lower().replace("_", "-")
+    for name in (region, _NAMES.get(short, short)):
+        # A bare code goes by the table; anything else than letters might name a file.
+        if name not in _NAMES and name.replace("-", "").isalpha() and _chosen(name):
+            return name
+    return None
 
-        Raises:
-            RequestError: a language without rules.
-        """
-        with _LOCK:
-            if self._choose(language) is None:
-                raise unknown_language("espeak", language, ["a language of eSpeak NG"])
-            content = ctypes.create_string_buffer(text.encode())
-            rest = ctypes.c_void_p(ctypes.addressof(content))
-            clauses = []
-            while rest.value is not None:
-                found = self._native.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA | _TIED)
-                clauses.append((found or b"").decode("utf-8", "replace").strip())
-        return ", ".join(clause for clause in clauses if clause)
 
-    def _choose(self, language: str, variant: str = "") -> str | None:
-        """Set the voice; the name that was understood, None for an unknown language."""
-        short = primary_language(language)
-        for name in (language.lower(), _NAMES.get(short, short)):
-            if name.replace("-", "").isalnum() and name not in _NAMES:
-                full = f"{name}+{variant}" if variant else name
-                if self._native.espeak_SetVoiceByName(full.encode()) == 0:
-                    return full
-        return None
-
-    def _take(self, wave: int | None, count: int, _events: int | None) -> int:
-        """Called by the library with some samples; a 1 stops it."""
-        if wave and count > 0:
-            self._left -= count
-            if self._left < 0:
-                return 1
-            shorts = ctypes.cast(wave, ctypes.POINTER(ctypes.c_int16))
-            self._pieces.append(np.ctypeslib.as_array(shorts, (count,)).copy())
-        return 0
+def _chosen(name: str) -> bool:
+    with _LOCK:
+        return _library().choose(name)
 
 
 @cache
-def library() -> Library:
+def _library() -> Espeak:
     """The one library of this process.
 
     Raises:
         MissingExtra: espeakng-loader is not installed, or its library does not load here.
     """
     try:
-        import espeakng_loader
-
-        return Library(
-            Path(espeakng_loader.get_library_path()), Path(espeakng_loader.get_data_path())
-        )
+        return Espeak()
     except (ImportError, OSError, RuntimeError) as error:
         raise missing("espeak", "espeakng-loader", error) from error

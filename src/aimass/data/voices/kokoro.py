@@ -14,7 +14,7 @@ import onnxruntime
 
 from aimass.audio.types import Audio
 from aimass.base.errors import BundleError, RequestError
-from aimass.data.voices import pinyin
+from aimass.data.voices import espeak, pinyin
 from aimass.data.voices.contract import (
     Delivery,
     Voice,
@@ -23,7 +23,6 @@ from aimass.data.voices.contract import (
     unknown_language,
     unknown_voice,
 )
-from aimass.data.voices.espeak import library
 from aimass.text.normalise import primary_language
 
 _RATE = 24000
@@ -154,7 +153,7 @@ def phonemes(text: str, language: str) -> str:
         raise unknown_language("kokoro", language, _SPOKEN)
     if short == "zh":
         return pinyin.phonemes(text)
-    said = library().phonemes(text, language)
+    said = espeak.phonemes(text, language)
     british = language.lower().replace("_", "-") == "en-gb"
     changes = _TIED
     if short == "en":

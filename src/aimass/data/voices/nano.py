@@ -1,8 +1,7 @@
-"""SVOX Pico through py-nanotts: six small voices, five languages, a hundred times real time."""
+"""SVOX Pico through py-nanotts: six small voices, five languages, fifty times real time."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from aimass.data.voices.contract import (
     unknown_language,
     unknown_voice,
 )
+from aimass.data.voices.native import spoken
 from aimass.text.normalise import primary_language
 
 _RATE = 16000
@@ -30,9 +30,6 @@ class NanoVoices:
     blends = False
     pitches = True
 
-    def __init__(self, native: Any) -> None:
-        self._native = native
-
     @classmethod
     def open(cls, folder: Path | None = None) -> "NanoVoices":
         """Load the library; its voices lie inside it.
@@ -42,10 +39,10 @@ class NanoVoices:
         """
         del folder
         try:
-            from py_nanotts import NanoTTS
+            import py_nanotts  # noqa: F401 - each utterance's own process uses it
         except ImportError as error:
             raise missing(cls.name, "py-nanotts", error) from error
-        return cls(NanoTTS())
+        return cls()
 
     def voices(self, language: str | None = None) -> Sequence[Voice]:
         """The voices of a language, of all when None."""
@@ -67,8 +64,7 @@ class NanoVoices:
             raise unknown_voice(self.name, delivery.voice, _VOICES)
         if primary_language(delivery.language) != primary_language(delivery.voice):
             raise unknown_language(f"the voice {delivery.voice}", delivery.language, _VOICES)
-        content = self._native.speak(
-            speakable(text), voice=delivery.voice, speed=delivery.speed, pitch=delivery.pitch
-        )
+        request = {"speed": delivery.speed, "pitch": delivery.pitch, "voice": delivery.voice}
+        content = spoken(self.name, {"text": speakable(text), **request})
         samples = np.frombuffer(content, "<i2").astype(np.float32) / np.float32(32768)
         return Audio(samples[None], _RATE)
