@@ -92,7 +92,7 @@ def check(
         clips = tuple(replace(c, language=c.language or language) for c in corpus.clips)
         corpus = replace(corpus, clips=clips)
     with shown() as progress:
-        measured = measure(corpus.clips, settings().home / "measurements", progress=progress)
+        measured = measure(corpus.clips, settings().home / "cache/measurements", progress=progress)
         findings = check(corpus, measured.of)
         if model is not None or labels:
             stopped = {finding.clip for finding in findings if finding.code in STOPS}

@@ -44,9 +44,9 @@ class SuspectSpec:
         sample_rate: hertz at which clips are heard.
         folds: parts of the data, each judged by a network trained on the others.
         by_speaker: judge speakers by networks that never heard them. That also finds a label
-            which one speaker got wrong in every take, and finds less besides: of labels spoilt
-            by chance in commands20 it named 69 %, half of those it named being right after all,
-            where parts drawn by clip named 82 %, of which one in ten was right after all.
+            which one speaker got wrong in every take, and finds less besides: of the labels that
+            benchmarks/bench_checks.py spoils in commands20 it names 77 %, and is wrong in two of
+            five that it names; with parts drawn by clip, 85 %, and wrong in one of eight.
         epochs, steps: passes over the data, and the least number of batches.
         margin: by how much the label heard must be likelier than the label given.
         few: labels with fewer clips are not judged.
