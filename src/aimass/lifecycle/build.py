@@ -75,7 +75,7 @@ def build(
     stages = Stages(config.home / "builds" / plan.name)
     with stages.lock():
         prepared = prepare(plan, config, stages, progress)
-        jobs = [_job(plan, member, prepared, stages, config) for member in plan.resolved()]
+        jobs = [job_of(plan, member, prepared, stages, config) for member in plan.resolved()]
         trained = _train(jobs, stages, progress)
         packed = {
             job.name: pack_member(job, weights, export_member(weights, stages), stages, progress)
@@ -97,7 +97,8 @@ def build(
     )
 
 
-def _job(plan: Scenario, member: Member, prepared: Path, stages: Stages, config: Settings) -> Job:
+def job_of(plan: Scenario, member: Member, prepared: Path, stages: Stages, config: Settings) -> Job:
+    """What one member is trained from, with the scratch folder where that goes on."""
     start = None if member.start_from is None else resolve(member.start_from).folder
     job = Job(
         plan,

@@ -19,6 +19,7 @@
       - {family: conv, parameters: 280000}
       - {family: recurrent, features: {bins: 40}, seed: 1}
     gates: {error_rate: 0.03}
+    tune: {training.learning_rate: {low: 0.001, high: 0.01, log: true}}
 """
 
 import difflib
@@ -35,6 +36,8 @@ from aimass.base.contract import Task
 from aimass.base.errors import ScenarioError
 from aimass.data.checks import Code
 from aimass.evaluation.gates import Gates
+from aimass.lifecycle.search import Path as Place
+from aimass.lifecycle.search import Range, placed
 from aimass.models.spec import Family
 
 MAX_BYTES = 1 << 20
@@ -73,7 +76,8 @@ class Augment(_Strict):
     """How training sound strays from the recordings.
 
     ``policy`` is a name or the steps written out; ``joined`` says how many utterances are put
-    together at most (3 where words are transcribed, else 1).
+    together at most (3 where words are transcribed, else 1), and ``ramp`` in how many epochs all
+    this grows to its full strength (4 where words are transcribed, else 0).
     """
 
     policy: str | dict[str, Any] = "standard"
@@ -81,8 +85,8 @@ class Augment(_Strict):
     rooms: Path | None = None
     joined: int | None = Field(None, gt=0, le=50, strict=True)
     pause: tuple[float, float] = (0.02, 0.3)
-    ramp: int = Field(5, ge=0, le=1000, strict=True)
-    passes: Count = 8
+    ramp: int | None = Field(None, ge=0, le=1000, strict=True)
+    passes: Count = 6
 
     def found(self) -> Policy:
         """The policy itself. Raises: ScenarioError for an unknown name, step or value."""
@@ -138,7 +142,7 @@ class Scenario(_Strict):
     training: Training = Training()
     members: tuple[Member, ...] = Field((Member(),), min_length=1, max_length=64)
     gates: Gates = Gates()
-    tune: dict[str, Any] = {}
+    tune: dict[Place, Range] = {}
     grammar: Path | None = None
     hotwords: tuple[str, ...] = ()
     quality: str | None = None
@@ -174,6 +178,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "training": Training,
     "members": Member,
     "gates": Gates,
+    "tune": Range,
 }
 _NOT_YET = ("grammar", "hotwords", "quality")
 
@@ -185,11 +190,12 @@ def read(path: Path) -> Scenario:
         ScenarioError: no file, no YAML, an unknown key (the nearest known one is named), a value
             of the wrong kind, or a key that this version does not act on yet.
     """
-    content = _yaml(path)
-    try:
-        scenario = Scenario.model_validate(content)
-    except ValidationError as error:
-        raise _explained(path, error) from error
+    return parse(load(path), path)
+
+
+def parse(content: dict[str, Any], path: Path) -> Scenario:
+    """Check the content of a scenario file; `path` is named in errors, and where paths start."""
+    scenario = _valid(content, path)
     for key in _NOT_YET:
         if key in content:
             raise ScenarioError(
@@ -202,7 +208,30 @@ def read(path: Path) -> Scenario:
     for member in scenario.resolved():
         if member.augment is not None:
             member.augment.found()
+    _refuse_wrong_ranges(path, content, scenario)
     return _located(scenario, path.resolve().parent)
+
+
+def _valid(content: dict[str, Any], path: Path) -> Scenario:
+    try:
+        return Scenario.model_validate(content)
+    except ValidationError as error:
+        raise _explained(path, error) from error
+
+
+def _refuse_wrong_ranges(path: Path, content: dict[str, Any], scenario: Scenario) -> None:
+    """What `tune` tries must be what the file itself might say."""
+    for key, allowed in scenario.tune.items():
+        for value in allowed.extremes():
+            try:
+                parse(placed(content, {key: value}) | {"tune": {}}, path)
+            except ScenarioError as error:
+                raise ScenarioError(
+                    f"{path} lets 'tune' try what cannot be: {error.found}"[:1000],
+                    expected=error.expected,
+                    fix=f"Correct 'tune.{key}'",
+                    param=f"tune.{key}",
+                ) from error
 
 
 def _refuse_same_names(path: Path, scenario: Scenario) -> None:
@@ -244,7 +273,8 @@ def _absolute(augment: Augment | None, base: Path) -> Augment | None:
     return augment.model_copy(update={k: base / path for k, path in paths.items() if path})
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """The content of a scenario file, unchecked. Raises: ScenarioError where it is no YAML."""
     if not path.is_file():
         raise ScenarioError(
             f"there is no file {path}",
