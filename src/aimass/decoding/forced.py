@@ -19,7 +19,7 @@ import numpy.typing as npt
 from aimass.base.errors import DataError
 
 MOST_CELLS = 20_000_000_000
-"""Frames times states: minutes of one core. An hour of speech in letters is about a half."""
+"""Frames times states: some minutes of one core. An hour of speech in letters takes a third."""
 
 LogProbs = npt.NDArray[np.float32]
 Choices = npt.NDArray[np.int8]
