@@ -111,7 +111,7 @@ def resolve(
     if version is None and name in shipped():
         return Model(name, name, "bundle", "shipped", shipped()[name])
     found = pretrained.find(config.home, name) if version is None else None
-    if found is not None:
+    if found is not None and found.kind != "voice":
         return Model(name, name, found.kind, "pretrained", found.folder)
     raise _unknown(reference, config)
 
@@ -143,6 +143,7 @@ def models(config: Settings | None = None) -> list[Model]:
     found += [
         Model(p.name, p.name, p.kind, "pretrained", p.folder)
         for p in pretrained.installed(config.home)
+        if p.kind != "voice"
     ]
     return found
 
