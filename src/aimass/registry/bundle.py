@@ -37,6 +37,7 @@ MANIFEST, GRAPH, TOKENS, GOLDEN, LICENCE = (
     "LICENCE.txt",
 )
 MAX_GOLDEN_BYTES = 64 << 20
+WHOLE_SECONDS = 30.0
 
 
 class _Strict(BaseModel):
@@ -67,12 +68,14 @@ class Graph(_Strict):
 
     ``stack`` feature frames make one output row, ``cache`` is the shape of one stream's past,
     ``tail`` the seconds of silence that follow the last sample so that the last word comes out.
+    A ``whole`` graph is given an utterance in one piece, of `WHOLE_SECONDS` with the tail at most.
     """
 
     stack: int = Field(gt=0)
     cache: tuple[int, int, int]
     tail: float = Field(ge=0, le=10)
     precision: str
+    whole: bool = False
 
 
 class Manifest(_Strict):

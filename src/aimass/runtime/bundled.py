@@ -8,7 +8,7 @@ from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment,
 from aimass.base.errors import BundleError, IntegrityError, RequestError
 from aimass.decoding.greedy import GreedyDecoder
 from aimass.decoding.label import LabelDecoder
-from aimass.registry.bundle import Bundle, Golden, load
+from aimass.registry.bundle import WHOLE_SECONDS, Bundle, Golden, load
 from aimass.runtime.graph import PosteriorStream, StreamingGraph
 from aimass.text.normalise import primary_language
 from aimass.text.tokens import LabelSet, TokenSet
@@ -50,6 +50,8 @@ class BundleEngine:
         self.sample_rate = bundle.features.sample_rate
         self.symbols = bundle.symbols()
         self.graph = StreamingGraph(bundle.graph, bundle.manifest.graph, bundle.features, threads)
+        if bundle.manifest.graph.whole:
+            self.max_seconds = WHOLE_SECONDS - bundle.manifest.graph.tail
         self._prove()
 
     @classmethod

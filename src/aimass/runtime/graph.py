@@ -10,7 +10,7 @@ from aimass.base.contract import Samples
 from aimass.base.errors import BundleError
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.stream import FeatureStream
-from aimass.registry.bundle import Graph
+from aimass.registry.bundle import WHOLE_SECONDS, Graph
 
 LogProbs = npt.NDArray[np.float32]
 """Log-probabilities of tokens and blank, shape ``(steps, outputs)``."""
@@ -35,6 +35,14 @@ class StreamingGraph:
     def frame_seconds(self) -> float:
         """Time between two rows of log-probabilities."""
         return self.features.frame_shift_ms / 1000 * self.graph.stack
+
+    @property
+    def at_once(self) -> int:
+        """The most frames of one run, a multiple of ``stack``."""
+        if not self.graph.whole:
+            return CHUNK_STEPS * self.graph.stack
+        frames = int(WHOLE_SECONDS / self.features.frame_shift)
+        return frames - frames % self.graph.stack
 
     def first_cache(self) -> npt.NDArray[np.float32]:
         """The past of one stream that has heard nothing."""
@@ -73,7 +81,10 @@ class StreamingGraph:
 
 
 class PosteriorStream:
-    """One speaker's audio on its way through front end and graph."""
+    """One speaker's audio on its way through front end and graph.
+
+    What goes into a graph that takes whole utterances waits for the end, or until it is full.
+    """
 
     def __init__(self, graph: StreamingGraph) -> None:
         self._graph = graph
@@ -83,7 +94,9 @@ class PosteriorStream:
 
     def accept(self, samples: Samples) -> LogProbs:
         """The log-probabilities that new samples complete."""
-        return self._advance(self._features.accept(samples))
+        graph = self._graph
+        least = graph.at_once if graph.graph.whole else graph.graph.stack
+        return self._advance(self._features.accept(samples), least)
 
     def finish(self) -> LogProbs:
         """The log-probabilities of what was waiting and of the silent tail."""
@@ -94,16 +107,16 @@ class PosteriorStream:
         frames = [self._waiting, self._features.accept(tail), self._features.finish()]
         self._waiting = np.concatenate(frames)
         missing = -len(self._waiting) % stack
-        return self._advance(np.repeat(self._waiting[-1:], missing, axis=0))
+        return self._advance(np.repeat(self._waiting[-1:], missing, axis=0), stack)
 
-    def _advance(self, frames: Frames) -> LogProbs:
-        stack = self._graph.graph.stack
+    def _advance(self, frames: Frames, least: int) -> LogProbs:
+        """Run the graph on a multiple of `least` frames, and keep the rest waiting."""
         frames = np.concatenate([self._waiting, frames])
-        whole = len(frames) - len(frames) % stack
-        self._waiting = frames[whole:]
+        ready = len(frames) - len(frames) % least
+        self._waiting = frames[ready:]
         rows = []
-        for first in range(0, whole, CHUNK_STEPS * stack):
-            chunk = frames[None, first : min(first + CHUNK_STEPS * stack, whole)]
+        for first in range(0, ready, self._graph.at_once):
+            chunk = frames[None, first : min(first + self._graph.at_once, ready)]
             log_probs, self._cache = self._graph.step(chunk, self._cache)
             rows.append(log_probs[0])
         return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from fcntl import LOCK_EX, flock
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -73,8 +73,8 @@ class AugmentSpec:
     policy: Policy
     most_joined: int = 1
     pause: tuple[float, float] = (0.02, 0.3)
-    ramp_epochs: int = 5
-    passes: int = 8
+    ramp_epochs: int = 4
+    passes: int = 6
 
     def pass_of(self, epoch: int) -> int:
         """Which pass an epoch takes: those of the ramp once, the others in turn."""
@@ -84,7 +84,7 @@ class AugmentSpec:
 
     def strength(self, number: int) -> float:
         """How much of the augmentation a pass has, 0 to 1."""
-        return min(1.0, number / max(1, self.ramp_epochs))
+        return min(1.0, number / self.ramp_epochs) if self.ramp_epochs else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for digests and lineage."""
@@ -133,12 +133,26 @@ class Pass:
         return self.frames[first : self.ends[number]].astype(np.float32)
 
 
+class Front(Protocol):
+    """What stands between feature frames and the frames of a pass."""
+
+    columns: int
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What decides its outputs, as plain values."""
+
+    def __call__(self, utterances: Sequence[Frames]) -> list[Frames]:
+        """Map the frames ``(frames, columns)`` of each utterance."""
+
+
 class Passes:
     """The passes over a set of examples.
 
     Args:
         tail: seconds of silence after everything, as a stream hears them before it ends.
         folder: where passes stand, each in a folder named by the digest of what decides it.
+        front: maps the frames before they are kept; None keeps them as they are.
     """
 
     def __init__(
@@ -152,6 +166,7 @@ class Passes:
         tail: float = 0.0,
         seed: int = 0,
         progress: Progress = no_progress,
+        front: Front | None = None,
     ) -> None:
         self.examples = examples
         self.features = features
@@ -162,7 +177,11 @@ class Passes:
         self._folder = folder
         self._progress = progress
         names = [[e.name, list(e.targets), e.speaker] for e in examples]
-        self._inputs = [of_value(names), features.to_dict(), augment.to_dict(), tail, seed]
+        heard = [sorted(sounds.noises), sorted(sounds.rooms)]
+        self._inputs = [of_value(names), features.to_dict(), augment.to_dict(), heard, tail, seed]
+        self._front = front
+        self._columns = front.columns if front else features.columns
+        self._inputs += [front.inputs] if front else []
         self._by_name = {example.name: example for example in examples}
         self._loaded = lru_cache(maxsize=2)(self._load)
 
@@ -223,8 +242,7 @@ class Passes:
                 if not target.is_dir():
                     with new_folder(target) as fresh:
                         self._make(number, fresh)
-        columns = self.features.columns
-        frames = np.memmap(target / FRAMES, np.float16, "r").reshape(-1, columns)
+        frames = np.memmap(target / FRAMES, np.float16, "r").reshape(-1, self._columns)
         return Pass(frames, np.load(target / ENDS), self.groups(number))
 
     @contextmanager
@@ -243,7 +261,8 @@ class Passes:
         ):
             for utterances in self._blocks(number):
                 self._progress(f"augment {number}", len(lengths), len(self.examples))
-                for frames in extract_batch(self.waveforms(utterances), self.features):
+                heard = extract_batch(self.waveforms(utterances), self.features)
+                for frames in self._front(heard) if self._front else heard:
                     lengths.append(len(frames))
                     sink.write(frames.astype(np.float16).tobytes())
                 for utterance in utterances:

@@ -1,46 +1,86 @@
 """Training that starts from the weights of another model (Yosinski et al. 2014, on transfer)."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from aimass.base.errors import TrainingError
+from aimass.models import ctranslate, whisper
 from aimass.models.model import SpeechModel
+from aimass.models.spec import ModelSpec, WhisperSpec
 
 WEIGHTS = "weights.safetensors"
 
 
-def start_from(model: SpeechModel, bundle: Path, *, frozen: bool = False) -> int:
-    """Take over the weights of a bundle that fit by name and shape; gives how many tensors fit.
+def start_from(model: SpeechModel, folder: Path, *, frozen: bool = False) -> int:
+    """Take over the weights that fit by name and shape; gives how many tensors fit.
 
     Layers of another vocabulary or task stay as they are.
 
     Args:
-        frozen: train the head alone.
+        folder: a bundle, or for the family ``whisper`` also a Whisper model.
+        frozen: train the head alone; in the family ``whisper``, all but Whisper's encoder.
 
     Raises:
         TrainingError: a bundle without weights, or with weights of another architecture.
+        BundleError: a Whisper model that cannot be read.
     """
-    found = _read(bundle)
+    found = _read(folder) if model.spec.whisper is None else _with_whisper(model.spec, folder)
     own = model.state_dict()
     fitting = {k: v.to(own[k].dtype) for k, v in found.items()
                if k in own and own[k].shape == v.shape}  # fmt: skip
-    encoder = [name for name in own if name.startswith("encoder.")]
-    if not all(name in fitting for name in encoder):
+    needed = ("front.",) if model.spec.whisper else ("encoder.",)
+    if not all(name in fitting for name in own if name.startswith(needed)):
         raise TrainingError(
-            f"{bundle} holds {len(found)} tensors, of which {len(fitting)} fit a model of the "
+            f"{folder} holds {len(found)} tensors, of which {len(fitting)} fit a model of the "
             f"family {model.spec.family} with {model.spec.channels} channels",
             expected="a bundle of the same family, size, kernel and stack",
             fix="Give the member the shape of that bundle (aimass models show), or start fresh",
         )
     model.load_state_dict(fitting, strict=False)
     if frozen:
-        for part in (model.front, model.stack, model.encoder):
+        whole = (model.front, model.stack, model.encoder)
+        for part in whole[:1] if model.spec.whisper else whole:
             part.requires_grad_(False)
     return len(fitting)
+
+
+def whisper_of(folder: Path, layers: int | None = None) -> WhisperSpec:
+    """The shape of the Whisper encoder in a folder that a member starts from.
+
+    Args:
+        folder: a Whisper model, or a bundle of the family ``whisper``.
+        layers: how many of its layers to take, from the first; all when None.
+
+    Raises:
+        TrainingError: none there, or fewer layers than that.
+        BundleError: a Whisper model that cannot be read.
+    """
+    if (folder / ctranslate.FILE).is_file():
+        return whisper.spec_of(folder, layers)
+    found = _spec(folder).whisper
+    if found is None or found.layers != (layers or found.layers):
+        raise TrainingError(
+            f"{folder} holds "
+            + ("no Whisper" if found is None else f"a Whisper of {found.layers} layers"),
+            expected="a Whisper model, or a bundle of the family whisper with as many layers",
+            fix="Set start_from: whisper-base, or correct 'layers'",
+        )
+    return found
+
+
+def _with_whisper(spec: ModelSpec, folder: Path) -> dict[str, Tensor]:
+    assert spec.whisper is not None
+    if not (folder / ctranslate.FILE).is_file():
+        return _read(folder)
+    encoder = whisper.load_encoder(folder, spec.whisper.layers)
+    return {f"front.{name}": values for name, values in encoder.state_dict().items()}
 
 
 def save_weights(model: SpeechModel, path: Path) -> None:
@@ -49,11 +89,22 @@ def save_weights(model: SpeechModel, path: Path) -> None:
     save_file(half, path, {"spec": json.dumps(model.spec.to_dict())})
 
 
+def _spec(bundle: Path) -> ModelSpec:
+    with _opened(bundle) as file:
+        return ModelSpec.from_dict(json.loads(file.metadata()["spec"]))
+
+
 def _read(bundle: Path) -> dict[str, Tensor]:
+    with _opened(bundle) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(bundle: Path) -> Iterator[Any]:
     path = bundle / WEIGHTS
     try:
         with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            yield file
     except (OSError, SafetensorError) as error:
         raise TrainingError(
             f"{path} cannot be read: {error}",
