@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aimass.base.settings import Settings
-from aimass.cli.main import FORMATS
+from aimass.cli.transcribe import FORMATS
 
 from .console import PAGES, ROOT, Example, examples, fences
 

@@ -16,7 +16,10 @@ Samples = npt.NDArray[np.float32]
 """Mono samples in [-1, 1], shape ``(samples,)``."""
 
 Progress = Callable[[str, int, int | None], None]
-"""Told ``(what, done, total)`` while long work goes on; ``total`` is None when unknown."""
+"""Told ``(what, done, total)`` while long work goes on; ``total`` is None when unknown.
+
+What stands after a comma in ``what`` is a note on the same work: ``train, loss 0.12``.
+"""
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:

@@ -150,6 +150,11 @@ class Scorecard:
         )
         return {name: json_ready(value) for name, value in plain.items()}
 
+    def summary(self) -> dict[str, Any]:
+        """The figures that a line of a table has, as plain values."""
+        names = ("metric", "error_rate", "interval", "utterances", "speakers")
+        return {name: json_ready(getattr(self, name)) for name in names}
+
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Scorecard":
         """The scorecard that `to_dict` gave, also by an older version.

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from aimass.base.contract import Progress, no_progress
+from aimass.base.errors import ScenarioError
 from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
 from aimass.evaluation.gates import Verdict, judge, select
 from aimass.evaluation.scorecard import Scorecard
+from aimass.lifecycle.due import keep_card
 from aimass.lifecycle.members import Job, inputs_of, train_members
 from aimass.lifecycle.pack import card_of, export_member, pack_member
 from aimass.lifecycle.prepare import prepare
@@ -27,10 +29,11 @@ from aimass.lifecycle.scenario import Member, Scenario, read
 from aimass.lifecycle.stages import Stages
 from aimass.lifecycle.tracking import Tracking
 from aimass.registry import bundle as bundles
+from aimass.registry import pretrained
 from aimass.registry.store import PRODUCTION, Published, Registry
 from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.evaluate import evaluate
-from aimass.runtime.load import resolve
+from aimass.runtime.load import Model, resolve
 
 CANDIDATE = "candidate"
 
@@ -90,6 +93,7 @@ def build(
         registry = Registry(config.home, config.registry_url)
         card = cards[best]["test"]
         verdict = judge(card, plan.gates, _baseline(plan, bundle, prepared, registry))
+        keep_card(config.home, bundle.digest, card)
         published = registry.publish(bundle, PRODUCTION if verdict.passed else CANDIDATE)
     report = {"data": prepared / "report", "scorecard": packed[best] / "report"}
     return Built(
@@ -99,7 +103,9 @@ def build(
 
 def job_of(plan: Scenario, member: Member, prepared: Path, stages: Stages, config: Settings) -> Job:
     """What one member is trained from, with the scratch folder where that goes on."""
-    start = None if member.start_from is None else resolve(member.start_from).folder
+    start = None if member.start_from is None else resolve(member.start_from, config)
+    if start is not None:
+        _refuse_unfit(member, start)
     job = Job(
         plan,
         member,
@@ -107,10 +113,31 @@ def job_of(plan: Scenario, member: Member, prepared: Path, stages: Stages, confi
         scratch=Path(),
         passes=stages.folder / "unfinished" / f"passes-{prepared.name}",
         cache=config.home / "cache/features",
-        start=start,
+        start=None if start is None else start.folder,
+        terms=None if start is None else f"{member.start_from}: {_licence(start)}",
         tracking=Tracking(config.home, config.registry_url, plan.name),
     )
     return job.at(stages.scratch("train", inputs_of(job)))
+
+
+def _refuse_unfit(member: Member, start: Model) -> None:
+    fitting = ("bundle", "whisper") if member.family == "whisper" else ("bundle",)
+    if start.kind not in fitting:
+        raise ScenarioError(
+            f"member '{member.name}' of the family {member.family} starts from "
+            f"'{member.start_from}', a model of kind {start.kind}",
+            expected=f"a model of kind {' or '.join(fitting)}",
+            fix="See: aimass models list, or correct 'family'",
+            param="members.start_from",
+        )
+
+
+def _licence(start: Model) -> str:
+    """The licence of a model's weights."""
+    if start.kind == "bundle":
+        return bundles.load(start.folder).manifest.licences.get("weights", "unknown")
+    model = pretrained.read(start.folder)
+    return model.licence
 
 
 def _train(jobs: list[Job], stages: Stages, progress: Progress) -> list[Path]:

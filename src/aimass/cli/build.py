@@ -1,0 +1,152 @@
+"""`aimass build`, `tune` and `due`: a scenario from recordings to a model that stays good."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from aimass.cli.common import Json, need_training, print_json
+from aimass.cli.progress import shown
+
+if TYPE_CHECKING:
+    from aimass.lifecycle.build import Built
+    from aimass.lifecycle.tune import Trial
+
+app = typer.Typer()
+
+DUE = 9
+"""Exit code of `due` where the model must be trained again."""
+ScenarioFile = Annotated[Path, typer.Argument(help="The scenario file (YAML).")]
+
+
+@app.command()
+def build(scenario: ScenarioFile, as_json: Json = False) -> None:
+    """Build a scenario's model from raw recordings and publish it; resumes where it stopped."""
+    need_training()
+    from aimass.lifecycle.build import build as build_scenario
+
+    with shown() as progress:
+        built = build_scenario(scenario, progress=progress)
+    if as_json:
+        print_json(_as_json(built))
+    else:
+        _print_built(built)
+
+
+@app.command()
+def tune(
+    scenario: ScenarioFile,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all, earlier runs counted.")] = 20,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so long; a later run goes on.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search the ranges under `tune` in a scenario by dev error, and write NAME.tuned.yaml."""
+    need_training("optuna")
+    from aimass.lifecycle.tune import TuneSpec
+    from aimass.lifecycle.tune import tune as tune_scenario
+
+    with shown() as progress:
+        tuned = tune_scenario(scenario, TuneSpec(trials, minutes), progress=progress)
+    if as_json:
+        print_json(tuned.to_dict())
+        return
+    console = Console(soft_wrap=True)
+    table = Table("trial", "", "dev error", "epochs", *tuned.best.values)
+    for trial in tuned.trials:
+        mark = " *" if trial.number == tuned.best.number else ""
+        table.add_row(f"{trial.number + 1}{mark}", *_cells(trial, list(tuned.best.values)))
+    console.print(table)
+    for key, value in tuned.best.values.items():
+        console.print(f"{key}: {value}", markup=False, highlight=False)
+    console.print(f"Dev error {tuned.best.dev:.2%}. Try: aimass build {tuned.path}", markup=False)
+
+
+@app.command()
+def due(
+    scenario: ScenarioFile,
+    data: Annotated[Path, typer.Option(help="Recent recordings with what they say.")],
+    split: Annotated[str | None, typer.Option(help="train, dev or test; else all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether a scenario's model in production must be trained again; exit code 9 if so."""
+    from aimass.lifecycle.due import due as examine
+
+    with shown() as progress:
+        found = examine(scenario, data, split=split, progress=progress)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        console = Console(soft_wrap=True)
+        verdict = "must be trained again" if found.retraining.needed else "need not be trained"
+        low, high = found.now.interval
+        console.print(
+            f"{found.model.reference} {verdict}: {found.now.metric} {found.now.error_rate:.2%} "
+            f"(95 % interval {low:.2%} to {high:.2%}) on {found.now.utterances} recent "
+            f"utterances, {found.published.error_rate:.2%} when it was published",
+            markup=False,
+            highlight=False,
+        )
+        for reason in found.retraining.reasons:
+            console.print(f"Reason: {reason}", markup=False, highlight=False)
+    if found.retraining.needed:
+        sys.exit(DUE)
+
+
+def _cells(trial: "Trial", keys: list[str]) -> list[str]:
+    dev = "" if trial.dev is None else f"{trial.dev:.2%}"
+    values = (trial.values.get(key, "") for key in keys)
+    shown = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
+    return [trial.state, dev, str(trial.epochs), *map(escape, shown)]
+
+
+def _as_json(built: "Built") -> dict[str, Any]:
+    return {
+        "model": built.published.name,
+        "version": built.published.version,
+        "folder": str(built.published.folder),
+        "digest": built.bundle.digest,
+        "aliases": list(built.published.aliases),
+        "member": built.member,
+        "members": {
+            name: {split: card.summary() for split, card in cards.items()}
+            for name, cards in built.members.items()
+        },
+        "gates": asdict(built.verdict),
+        "reports": {name: str(path) for name, path in built.report.items()},
+        "reused": list(built.reused),
+        "scorecard": built.scorecard.to_dict(),
+    }
+
+
+def _print_built(built: "Built") -> None:
+    card, console = built.scorecard, Console(soft_wrap=True)
+    if len(built.members) > 1:
+        table = Table("member", "dev error", "test error", "95 % interval")
+        for name, cards in built.members.items():
+            low, high = cards["test"].interval
+            rates = (f"{cards[split].error_rate:.2%}" for split in ("dev", "test"))
+            mark = " *" if name == built.member else ""
+            table.add_row(escape(name) + mark, *rates, f"{low:.2%} to {high:.2%}")
+        console.print(table)
+    low, high = card.interval
+    state = "published" if built.verdict.passed else "kept as candidate, not published"
+    console.print(
+        f"{built.published.name} version {built.published.version} is {state}: "
+        f"{card.metric} {card.error_rate:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+        f"on {card.utterances} test utterances, "
+        f"{built.bundle.manifest.parameters:,} parameters, "
+        f"{built.bundle.manifest.graph.precision}"
+    )
+    for reason in built.verdict.reasons:
+        console.print(f"Gate: {reason}", markup=False)
+    for name, folder in built.report.items():
+        console.print(f"Report of the {name}: {folder / 'index.html'}", markup=False)
+    reference = built.published.name if built.verdict.passed else built.published.reference
+    console.print(f"Try: aimass transcribe FILE --model {reference}")

@@ -1,0 +1,113 @@
+"""`aimass due`: whether the published model of a scenario must be trained again.
+
+It is measured on recent recordings and held against its scorecard from when it was published,
+which a build keeps in ``AIMASS_HOME/scorecards`` under the digest of the bundle.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aimass.base.contract import Progress, no_progress
+from aimass.base.errors import DataError, UnknownModel
+from aimass.base.settings import Settings, settings
+from aimass.data import corpus as corpora
+from aimass.evaluation.gates import Retraining, needs_retraining
+from aimass.evaluation.scorecard import Scorecard
+from aimass.evaluation.scorecard import read as read_card
+from aimass.evaluation.scorecard import write as write_card
+from aimass.lifecycle.scenario import Scenario, read
+from aimass.registry import bundle as bundles
+from aimass.registry.store import PRODUCTION, Published, Registry
+from aimass.runtime.bundled import BundleEngine
+from aimass.runtime.evaluate import evaluate
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What was found.
+
+    Args:
+        model: the version in production.
+        now: its scorecard on the recent recordings.
+        published: that of its test data, from when it was published.
+    """
+
+    model: Published
+    now: Scorecard
+    published: Scorecard
+    retraining: Retraining
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "model": self.model.reference,
+            "needs_retraining": self.retraining.needed,
+            "reasons": list(self.retraining.reasons),
+            "published": self.published.summary(),
+            "scorecard": self.now.to_dict(),
+        }
+
+
+def due(
+    scenario: str | Path | Scenario,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    config: Settings | None = None,
+    progress: Progress = no_progress,
+) -> Due:
+    """Measure the model in production on recent recordings and say whether it is due.
+
+    Args:
+        data: labelled recordings of any layout, of which `split` is used, or all.
+
+    Raises:
+        UnknownModel: nothing of the scenario is in production.
+        DataError: recordings that cannot be used, or a model that was not built here.
+        RequestError: a model of voiceprints, which has no texts to compare.
+    """
+    plan = scenario if isinstance(scenario, Scenario) else read(Path(scenario))
+    config = config or settings()
+    model = _in_production(plan, config)
+    published = kept_card(config.home, model)
+    recent = corpora.read(Path(data), columns=plan.data.columns)
+    recent = (recent.split(split) if split else recent).whole()
+    engine = BundleEngine(bundles.load(model.folder))
+    now = evaluate(engine, recent, metric=published.metric, progress=progress)
+    return Due(model, now, published, needs_retraining(now, published, plan.gates))
+
+
+def keep_card(home: Path, digest: str, card: Scorecard) -> None:
+    """Keep the scorecard of a bundle that is published."""
+    path = _place(home, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_card(card, path)
+
+
+def kept_card(home: Path, model: Published) -> Scorecard:
+    """The scorecard of a published model. Raises: DataError where it was not built here."""
+    path = _place(home, model.digest)
+    if not path.is_file():
+        raise DataError(
+            f"there is no scorecard of {model.reference} in {path.parent}",
+            expected="a model that was built on this machine",
+            fix="Build its scenario here, or measure two models with: aimass compare",
+        )
+    return read_card(path)
+
+
+def _place(home: Path, digest: str) -> Path:
+    return home / "scorecards" / f"{digest[:16]}.json"
+
+
+def _in_production(plan: Scenario, config: Settings) -> Published:
+    model = Registry(config.home, config.registry_url).resolve(plan.name, PRODUCTION)
+    if model is None:
+        raise UnknownModel(
+            f"no version of '{plan.name}' is in production",
+            expected="a model that was built and passed its gates",
+            fix="Build the scenario first: aimass build SCENARIO",
+            param="scenario",
+        )
+    return model
