@@ -158,7 +158,7 @@ def train_members(
     workers = min(workers or cores(), len(jobs))
     if workers <= 1:
         for job, folder in jobs:
-            train_member(job, folder, partial(_named, progress, job.name))
+            train_member(job, folder, partial(named, progress, job.name))
         return
     context = get_context("spawn")
     told: Queue[tuple[str, int, int | None] | None] = context.Queue()
@@ -196,7 +196,8 @@ def _listen(told: "Queue[tuple[str, int, int | None] | None]", progress: Progres
         progress(*row)
 
 
-def _named(progress: Progress, name: str, what: str, done: int, total: int | None) -> None:
+def named(progress: Progress, name: str, what: str, done: int, total: int | None) -> None:
+    """Report with the name of the member at work."""
     progress(f"{name} {what}", done, total)
 
 
