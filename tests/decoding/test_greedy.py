@@ -113,3 +113,14 @@ def test_a_repeat_across_chunks_needs_a_blank_to_count_twice() -> None:
     decoder.accept(posteriors([0, TOKENS.blank]))
     decoder.accept(posteriors([0]))
     assert decoder.text == "yes yes"
+
+
+def test_chinese_characters_are_words_of_their_own() -> None:
+    tokens = TokenSet(("你", "好", "▁o", "k", "▁"))
+    decoder = GreedyDecoder(tokens, STEP)
+    path = [0, 1, 4, 2, 3, 1, 3]
+    scores = np.full((len(path), tokens.size), -9, np.float32)
+    scores[np.arange(len(path)), path] = -0.1
+    decoder.accept(scores)
+    assert decoder.text == "你好 ok 好 k"
+    assert [word.text for word in decoder.words(9)] == ["你", "好", "ok", "好", "k"]

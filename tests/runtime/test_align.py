@@ -233,15 +233,15 @@ def test_units_of_a_text_keep_its_marks() -> None:
     assert found[1].spoken == "twenty five"
 
 
-def test_chinese_words_are_spelled_as_one() -> None:
+def test_chinese_words_are_spelled_by_character() -> None:
     from aimass.runtime.align import _tokens
 
     symbols = TokenSet.from_texts(["你好 世界", "好"])
     written = units("你好世界 好", "zh")
     assert _tokens(units("你好 好", "zh"), symbols) == [
-        [symbols.symbols.index("▁你")],
+        [symbols.symbols.index("你")],
         [symbols.symbols.index("好")],
-        [symbols.symbols.index("▁好")],
+        [symbols.symbols.index("好")],
     ]
     assert len(written) == 5
     assert isinstance(written[0], Unit)

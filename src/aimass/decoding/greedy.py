@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimass.base.contract import Word
-from aimass.text.tokens import WORD_START, TokenSet
+from aimass.text.tokens import TokenSet
 
 
 @dataclass(slots=True)
@@ -80,17 +80,18 @@ class GreedyDecoder:
         """
         groups: list[list[_Emission]] = []
         for emission in self._emissions:
-            if not groups or self._tokens.symbols[emission.token].startswith(WORD_START):
+            if not groups or self._tokens.parts(groups[-1][-1].token, emission.token):
                 groups.append([])
             groups[-1].append(emission)
         return tuple(
             Word(
-                self._tokens.decode(e.token for e in group),
+                text,
                 min(group[0].first * self._frame_seconds, duration),
                 min((group[-1].last + 1) * self._frame_seconds, duration),
                 _confidence(group),
             )
             for group in groups
+            if (text := self._tokens.decode(e.token for e in group))
         )
 
 

@@ -1,20 +1,31 @@
 """Token sets: what a model's outputs stand for.
 
 A token that begins a word starts with ``▁`` (SentencePiece's mark), so that one rule turns any
-token sequence into text. The blank of CTC is the last id, the form sherpa-onnx expects.
+token sequence into text. A character of a script without spaces (Chinese, Japanese, Thai) is a
+token of its own and never has the mark, beside whatever spells the words of other scripts. The
+blank of CTC is the last id, the form sherpa-onnx expects.
+
+The table of symbols says all, whatever made it: text is cut into the fewest symbols, and of cuts
+that are equally few the one with the longest first symbol is taken, then the longest second, and
+so on. The merges of ``bpe`` are not kept: on the texts of LJSpeech, replaying them takes 0.4 to
+1.1 % more symbols (``benchmarks/bench_subwords.py``). Uzan et al. (2024), "Greed is all you need:
+an evaluation of tokenizer inference methods", compare ways to cut.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from aimass.base.errors import BundleError, DataError
+from aimass.text import vocabulary
+from aimass.text.spacing import respaced, runs, stands_alone, unspaced
+from aimass.text.vocabulary import WORD_START, Kind
+
+__all__ = ["BLANK", "WORD_START", "LabelSet", "TokenSet"]
 
 BLANK = "<blk>"
-WORD_START = "▁"
-MAX_CLOSED_WORDS = 200
-MIN_WORD_COUNT = 10
+MAX_TABLE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -39,27 +50,74 @@ class TokenSet:
         Raises:
             DataError: text with a word or character that the set does not hold.
         """
-        ids = {symbol: index for index, symbol in enumerate(self.symbols)}
-        encoded: list[int] = []
-        for word in text.split():
-            if WORD_START + word in ids:
-                encoded.append(ids[WORD_START + word])
-                continue
-            pieces = [WORD_START + word[0], *word[1:]]
-            unknown = [piece for piece in pieces if piece not in ids]
-            if unknown:
-                raise DataError(
-                    f"'{word}' holds {unknown[0].lstrip(WORD_START)!r}, which is not in the "
-                    "token set",
-                    expected="the words or characters of the training text",
-                    fix="Correct the text, or train again with it",
-                )
-            encoded += [ids[piece] for piece in pieces]
-        return encoded
+        return [token for run in runs(text) for token in self._encode(run)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of token ids."""
-        return "".join(self.symbols[i] for i in ids).replace(WORD_START, " ").strip()
+        """Text of token ids, spaced as its scripts are."""
+        text = "".join(self.symbols[i] for i in ids).replace(WORD_START, " ")
+        return respaced(text) if self._unspaced else " ".join(text.split())
+
+    def parts(self, before: int, token: int) -> bool:
+        """Whether a token after another begins a word, or a character that is a word of its own."""
+        symbol = self.symbols[token]
+        if symbol.startswith(WORD_START) or not self._unspaced:
+            return symbol.startswith(WORD_START)
+        return stands_alone(symbol) or stands_alone(self.symbols[before][-1:])
+
+    def _encode(self, run: str) -> list[int]:
+        """The ids of a word, or of characters without spaces."""
+        alone = stands_alone(run)
+        marked = run if alone else WORD_START + run
+        ids = self._fewest(marked)
+        if not ids and alone:  # a set of whole words marks these too
+            ids = self._fewest(WORD_START + run)
+        if not ids:
+            unknown = (marked[self._reach(marked) :].removeprefix(WORD_START) or WORD_START)[0]
+            raise DataError(
+                f"'{run[:40]}' holds {unknown!r}, which is not in the token set",
+                expected="the words or characters of the training text",
+                fix="Correct the text, or train again with it",
+            )
+        return ids
+
+    def _fewest(self, text: str) -> list[int]:
+        """The ids of the fewest symbols that make up a text; none where none do."""
+        counts, first = {len(text): 0}, {}  # by place: symbols from there on, length of the first
+        for start in range(len(text) - 1, -1, -1):
+            for length in self._lengths:
+                count = counts.get(start + length)
+                if count is None or text[start : start + length] not in self._ids:
+                    continue
+                if start not in counts or count + 1 < counts[start]:
+                    counts[start], first[start] = count + 1, length
+        ids: list[int] = []
+        place = 0
+        while place in first:
+            ids.append(self._ids[text[place : place + first[place]]])
+            place += first[place]
+        return ids
+
+    def _reach(self, text: str) -> int:
+        """How much of a text, from its beginning, symbols make up."""
+        reached = {0}
+        for end in range(1, len(text) + 1):
+            if any(end - n in reached and text[end - n : end] in self._ids for n in self._lengths):
+                reached.add(end)
+        return max(reached)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: index for index, symbol in enumerate(self.symbols)}
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        """The lengths that symbols have, the longest first."""
+        return sorted({len(symbol) for symbol in self.symbols if symbol}, reverse=True)
+
+    @cached_property
+    def _unspaced(self) -> bool:
+        """Whether any symbol is of a script without spaces."""
+        return any(unspaced(None, symbol) for symbol in self.symbols)
 
     def save(self, path: Path) -> None:
         """Write ``symbol id`` lines, the blank last."""
@@ -82,23 +140,16 @@ class TokenSet:
         return cls(symbols[:-1])
 
     @classmethod
-    def from_texts(cls, texts: Sequence[str]) -> "TokenSet":
-        """The set that suits normalised training texts.
+    def from_texts(
+        cls, texts: Iterable[str], kind: Kind = "auto", size: int | None = None
+    ) -> "TokenSet":
+        """The set for normalised training texts, chosen by `aimass.text.vocabulary.symbols`.
 
-        Whole words where the vocabulary is small and every word is heard often (a command
-        needs no spelling), characters otherwise.
+        Raises:
+            DataError: texts without words, or with more tokens than a model may have.
+            ScenarioError: an unknown kind, or a size that does not go with it or the texts.
         """
-        words = Counter(word for text in texts for word in text.split())
-        if not words:
-            raise DataError(
-                "the training text has no words",
-                expected="at least one word",
-                fix="Fill the text column",
-            )
-        if len(words) <= MAX_CLOSED_WORDS and min(words.values()) >= MIN_WORD_COUNT:
-            return cls(tuple(WORD_START + word for word in sorted(words)))
-        starts = {WORD_START + word[0] for word in words}
-        return cls(tuple(sorted(starts | {char for word in words for char in word[1:]})))
+        return cls(tuple(sorted(vocabulary.symbols(texts, kind, size))))
 
 
 @dataclass(frozen=True)
@@ -159,6 +210,8 @@ def _save(symbols: Sequence[str], path: Path) -> None:
 
 def _load(path: Path) -> tuple[str, ...]:
     try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise OSError(f"it has more than {MAX_TABLE_BYTES} bytes")
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(
