@@ -136,8 +136,7 @@ def _licence(start: Model) -> str:
     """The licence of a model's weights."""
     if start.kind == "bundle":
         return bundles.load(start.folder).manifest.licences.get("weights", "unknown")
-    model = pretrained.read(start.folder)
-    return model.licence
+    return pretrained.verify(start.folder).licence
 
 
 def _train(jobs: list[Job], stages: Stages, progress: Progress) -> list[Path]:

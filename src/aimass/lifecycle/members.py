@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from aimass.audio.decode import load as load_audio
 from aimass.augment.sounds import Sounds
 from aimass.base.contract import Progress, Samples, Task
+from aimass.base.errors import TrainingError
 from aimass.base.files import new_folder, write_json
 from aimass.base.randomness import torch_seed
 from aimass.data import corpus as corpora
@@ -35,16 +36,17 @@ from aimass.lifecycle.prepare import CONTENT, RATE
 from aimass.lifecycle.scenario import Features, Member, Scenario
 from aimass.lifecycle.tracking import RUN, Tracking, tracked
 from aimass.models.model import SpeechModel, sized
-from aimass.models.spec import Head, ModelSpec
+from aimass.models.spec import Head, ModelSpec, WhisperSpec
 from aimass.registry.bundle import TOKENS
 from aimass.text.normalise import normalise
 from aimass.text.tokens import LabelSet, TokenSet
 from aimass.training.dev import DevSet
 from aimass.training.examples import TrainingSet
+from aimass.training.frozen import FrozenFront, behind, joined
 from aimass.training.loop import LOG, Report, TrainSpec, train
 from aimass.training.objective import objective
 from aimass.training.passes import AugmentSpec, Example, Passes
-from aimass.training.start import start_from
+from aimass.training.start import start_from, whisper_of
 
 TAIL = 0.4  # seconds of silence in which the last word may still be decided
 WEIGHTS, MODEL, FEATURES = "weights.safetensors", "model.json", "features.json"
@@ -69,7 +71,8 @@ class Job:
         scratch: where the checkpoint stands while it trains.
         passes: where augmented passes stand, shared with the other members.
         cache: of features.
-        start: bundle to start from, None for fresh weights.
+        start: bundle, or Whisper model, to start from; None for fresh weights.
+        terms: the licence of what it starts from.
         tracking: where the record of its training goes, None for nowhere.
     """
 
@@ -80,6 +83,7 @@ class Job:
     passes: Path
     cache: Path
     start: Path | None = None
+    terms: str | None = None
     tracking: Tracking | None = None
 
     def at(self, scratch: Path) -> "Job":
@@ -96,6 +100,8 @@ def features_of(job: Job) -> FeatureSpec:
     """The front end of a member: what its section leaves open follows from the recordings."""
     given = job.member.features or Features()
     rate = given.sample_rate or json.loads((job.prepared / RATE).read_text())
+    if given.kind == "whisper" and given.sample_rate is None:
+        rate = 16000  # whatever the recordings have, Whisper hears this
     return FeatureSpec(
         sample_rate=rate,
         bins=given.bins or (13 if given.kind == "mfcc" else BINS.get(rate, 80)),
@@ -108,12 +114,12 @@ def features_of(job: Job) -> FeatureSpec:
 def augment_of(job: Job) -> AugmentSpec:
     """The augmentation of a member."""
     assert job.member.augment is not None
-    given = job.member.augment
+    given, words = job.member.augment, job.plan.task is Task.TRANSCRIBE
     return AugmentSpec(
         policy=given.found(),
-        most_joined=given.joined or (3 if job.plan.task is Task.TRANSCRIBE else 1),
+        most_joined=given.joined or (3 if words else 1),
         pause=given.pause,
-        ramp_epochs=given.ramp,
+        ramp_epochs=(4 if words else 0) if given.ramp is None else given.ramp,
         passes=given.passes,
     )
 
@@ -135,13 +141,16 @@ def symbols_of(job: Job) -> TokenSet | LabelSet:
 
 def inputs_of(job: Job) -> list[Any]:
     """What decides a member's weights."""
+    features = features_of(job)
     return [
         job.prepared.name,
-        job.member.model_dump(mode="json", exclude={"name", "augment", "training", "features"}),
-        features_of(job).to_dict(),
+        _shape(job, features, symbols_of(job)).to_dict(),
+        features.to_dict(),
         augment_of(job).to_dict(),
         training_of(job).to_dict(),
-        None if job.start is None else job.start.name,
+        [None if job.start is None else job.start.name, job.member.frozen],
+        [str(job.member.augment and getattr(job.member.augment, k)) for k in ("noise", "rooms")],
+        job.plan.training.seed,
         TAIL,
         torch.__version__,
     ]
@@ -221,6 +230,9 @@ def train_member(
         aim = objective(shape, symbols.size)
     if job.start is not None:
         start_from(model, job.start, frozen=job.member.frozen)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    front = FrozenFront(model, device) if shape.whisper and job.member.frozen else None
+    trained = model if front is None else behind(model)
     examples = [_example(clip, job, features.sample_rate, symbols) for clip in clips["train"]]
     passes = Passes(
         examples,
@@ -231,11 +243,12 @@ def train_member(
         tail=TAIL,
         seed=job.plan.training.seed,
         progress=progress,
+        front=front,
     )
-    data = TrainingSet(passes, batch_size=spec.batch_size, stack=shape.stack, seed=spec.seed)
-    dev = _dev(clips["dev"], job, features, symbols)
+    stack = trained.spec.stack
+    data = TrainingSet(passes, batch_size=spec.batch_size, stack=stack, seed=spec.seed)
+    dev = _dev(clips["dev"], job, features, symbols, front)
     job.scratch.mkdir(parents=True, exist_ok=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     noted = _Noted(progress)
     log = job.scratch / LOG
     with tracked(job.tracking, job.scratch, log, job.name, _told_of(job, shape)) as copy_log:
@@ -246,7 +259,7 @@ def train_member(
             report(row)
 
         best = train(
-            model.to(device),
+            trained.to(device),
             aim.to(device),
             data,
             dev,
@@ -255,6 +268,8 @@ def train_member(
             progress=noted,
             report=told,
         ).cpu()
+    if front is not None:
+        best = joined(model.cpu(), best)
     with new_folder(folder) as fresh:
         if (job.scratch / RUN).is_file():
             (fresh / RUN).write_bytes((job.scratch / RUN).read_bytes())
@@ -309,8 +324,21 @@ def _shape(job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet) -> Mod
         dropout=member.dropout,
         floor=FLOOR if features.kind in ENERGIES and features.compression == "log" else None,
         bands=features.bins if features.kind == "waveform" else 0,
+        whisper=_whisper(job, features) if member.family == "whisper" else None,
     )
     return sized(spec, member.parameters)
+
+
+def _whisper(job: Job, features: FeatureSpec) -> WhisperSpec:
+    assert job.start is not None  # the scenario is refused without it
+    found = whisper_of(job.start, job.member.layers)
+    if features.kind != "whisper" or features.bins != found.bins:
+        raise TrainingError(
+            f"features of kind {features.kind} with {features.bins} bins for '{job.start.name}'",
+            expected=f"kind whisper with {found.bins} bins",
+            fix="Correct the member's features",
+        )
+    return found
 
 
 def _example(clip: Clip, job: Job, rate: int, symbols: TokenSet | LabelSet) -> Example:
@@ -336,7 +364,11 @@ def heard(clip: Clip, rate: int) -> Samples:
 
 
 def _dev(
-    clips: Sequence[Clip], job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet
+    clips: Sequence[Clip],
+    job: Job,
+    features: FeatureSpec,
+    symbols: TokenSet | LabelSet,
+    front: FrozenFront | None,
 ) -> DevSet:
     def make(clip: Clip) -> Frames:
         samples = heard(clip, features.sample_rate)
@@ -347,6 +379,7 @@ def _dev(
         cache.get(f"{name} {TAIL}", features, partial(make, clip))
         for clip, name in zip(clips, _names(clips), strict=True)
     ]
+    frames = frames if front is None else front(frames)
     if job.plan.task is Task.EMBED:
         speakers = sorted({clip.speaker or "" for clip in clips})
         return DevSet(frames, [(speakers.index(clip.speaker or ""),) for clip in clips])

@@ -68,6 +68,7 @@ def export_member(weights: Path, stages: Stages) -> Path:
         save_weights(model, folder / WEIGHTS)
         about = {
             "stack": spec.stack,
+            "whole": spec.whole,
             "cache": cache(model),
             "parameters": parameters(model),
             "multiply_adds": second_of_sound(
@@ -185,7 +186,7 @@ def _manifest(job: Job, weights: Path, graphs: Path) -> dict[str, Any]:
         "metric": metric_of(job.plan),
         "parameters": about["parameters"],
         "features": json.loads((weights / FEATURES).read_text()),
-        "graph": {"stack": about["stack"], "cache": about["cache"], "tail": TAIL},
+        "graph": {k: about[k] for k in ("stack", "cache", "whole")} | {"tail": TAIL},
         "lineage": {
             "aimass": __version__,
             "torch": torch.__version__,
@@ -197,7 +198,8 @@ def _manifest(job: Job, weights: Path, graphs: Path) -> dict[str, Any]:
             "augment": inputs_of(job)[3],
             "training": inputs_of(job)[4],
         },
-        "licences": {"data": licence, "weights": licence},
+        "licences": {"data": licence, "weights": licence}
+        | ({} if job.terms is None else {"start": job.terms}),
     }
 
 

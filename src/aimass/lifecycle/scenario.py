@@ -12,6 +12,7 @@
       synthetic: ../data/spoken  # from `aimass data speak`: for training alone
       columns: {text: sentence}  # our names of columns to the table's, where it cannot be guessed
       exclude: [silent]          # codes of `aimass data check` whose clips are left out
+    synthesis: {engine: kokoro, count: 20}   # speak the texts too, to train on
     features: {kind: fbank, bins: 80}
     augment: {policy: strong, noise: ../data/noise, rooms: ../data/rooms}
     training: {epochs: 40}
@@ -62,10 +63,23 @@ class Data(_Strict):
     exclude: tuple[Code, ...] = ()
 
 
+class Synthesis(_Strict):
+    """Speech to train on beside the recordings: every text of the training data, spoken.
+
+    ``voices`` are the engine's; all that were made for the language when there are none.
+    """
+
+    engine: str = Field("espeak", pattern=NAME)
+    count: int = Field(10, gt=0, le=1000, strict=True)
+    voices: tuple[str, ...] = ()
+    blend: float = Field(0.0, ge=0, le=1)
+    seed: Seed = 1
+
+
 class Features(_Strict):
     """The front end; what is not set follows from the rate of the recordings."""
 
-    kind: Literal["fbank", "mfcc", "gammatone", "waveform"] = "fbank"
+    kind: Literal["fbank", "mfcc", "gammatone", "waveform", "whisper"] = "fbank"
     bins: int | None = Field(None, gt=0, le=512, strict=True)
     compression: Literal["log", "pcen"] = "log"
     sample_rate: int | None = Field(None, ge=8000, le=48000, strict=True)
@@ -112,7 +126,8 @@ class Member(_Strict):
     """One model to train; sections that it does not have are the scenario's.
 
     ``start_from`` names a model whose weights are taken over where they fit; with ``frozen`` all
-    but the last layer stay as they are.
+    but the last layer stay as they are. The family ``whisper`` starts from a Whisper model, of
+    whose encoder it takes the first ``layers``; with ``frozen`` the encoder stays as it is.
     """
 
     name: str | None = Field(None, pattern=NAME)
@@ -124,6 +139,7 @@ class Member(_Strict):
     dropout: float = Field(0.1, ge=0, lt=1)
     seed: Seed | None = None
     start_from: str | None = None
+    layers: int | None = Field(None, gt=0, le=64, strict=True)
     frozen: bool = False
     features: Features | None = None
     augment: Augment | None = None
@@ -137,6 +153,7 @@ class Scenario(_Strict):
     task: Task
     language: str = Field("en", pattern=r"^[a-z]{2,3}(\+[a-z]{2,3})*$")
     data: Data
+    synthesis: Synthesis | None = None
     features: Features = Features()
     augment: Augment = Augment()
     training: Training = Training()
@@ -162,7 +179,7 @@ class Scenario(_Strict):
                     update={
                         "name": member.name or f"{member.family}-{number + 1}",
                         "seed": training.seed if member.seed is None else member.seed,
-                        "features": member.features or self.features,
+                        "features": self._heard_by(member),
                         "augment": member.augment or self.augment,
                         "training": training,
                     }
@@ -170,9 +187,16 @@ class Scenario(_Strict):
             )
         return tuple(members)
 
+    def _heard_by(self, member: Member) -> Features:
+        """The front end of a member; Whisper brings its own."""
+        if member.family == "whisper":
+            return member.features or Features(kind="whisper")
+        return member.features or self.features
+
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "data": Data,
+    "synthesis": Synthesis,
     "features": Features,
     "augment": Augment,
     "training": Training,
@@ -208,6 +232,8 @@ def parse(content: dict[str, Any], path: Path) -> Scenario:
     for member in scenario.resolved():
         if member.augment is not None:
             member.augment.found()
+        if member.family == "whisper":
+            _refuse_no_whisper(path, member)
     _refuse_wrong_ranges(path, content, scenario)
     return _located(scenario, path.resolve().parent)
 
@@ -243,6 +269,23 @@ def _refuse_same_names(path: Path, scenario: Scenario) -> None:
                 expected="a name for each member",
                 fix="Rename one of them",
                 param="members.name",
+            )
+
+
+def _refuse_no_whisper(path: Path, member: Member) -> None:
+    heard = member.features.kind if member.features else "whisper"
+    faults = {
+        "start_from": (member.start_from is None, "nothing to start from", "whisper-base"),
+        "features.kind": (heard != "whisper", f"features of kind {heard}", "whisper"),
+        "stack": (member.stack % 2 == 1, f"stack: {member.stack}", "4, or another even number"),
+    }
+    for key, (wrong, found, wanted) in faults.items():
+        if wrong:
+            raise ScenarioError(
+                f"{path} has a member '{member.name}' of the family whisper with {found}",
+                expected=f"{key}: {wanted}",
+                fix=f"Correct '{key}', or take another family",
+                param=f"members.{key}",
             )
 
 

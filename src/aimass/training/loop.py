@@ -36,6 +36,7 @@ from aimass.training.processes import ALONE, Group
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
 SAVE_SECONDS = 60.0  # between two checkpoints within an epoch
+PRETRAINED = 0.01  # of the learning rate: what a fine-tuned Whisper bears beside new layers
 EXPLODED = 50.0  # times the first loss: no batch of a run that learns is that bad
 
 Report = Callable[[dict[str, float]], None]
@@ -120,7 +121,7 @@ def train(
     saves = _Every(SAVE_SECONDS)
     total = data.steps(spec.epochs)
     with ThreadPoolExecutor(2) as pool:
-        data.prepare(run.position.epoch)
+        pool.submit(data.prepare, run.position.epoch).result()
         while run.position.epoch < spec.epochs and not _stale(run.position.errors, spec.patience):
             upcoming = pool.submit(data.prepare, min(run.position.epoch + 1, spec.epochs - 1))
             speed = _Speed()
@@ -159,16 +160,19 @@ def optimizers(model: SpeechModel, aim: nn.Module, spec: TrainSpec) -> list[torc
     most of a run; on isolated words 6 epochs of it gave what AdamW needs 15 for (LOG.md).
     """
     inner = {
-        id(p): p
+        id(p)
         for part in (model.stack, model.encoder)
         for p in part.parameters()
         if p.ndim == 2 and spec.matrix_rate
     }
     trained = [p for p in (*model.parameters(), *aim.parameters()) if p.requires_grad]
-    rest = [p for p in trained if id(p) not in inner]
+    gentle = {id(p) for p in model.front.parameters() if model.spec.whisper}
+    rest = [p for p in trained if id(p) not in inner | gentle]
     found: list[torch.optim.Optimizer] = []
-    if rest:
-        found.append(torch.optim.AdamW(rest, lr=spec.learning_rate, weight_decay=spec.weight_decay))
+    for some, rate in ((rest, 1.0), ([p for p in trained if id(p) in gentle], PRETRAINED)):
+        if some:
+            lr = rate * spec.learning_rate
+            found.append(torch.optim.AdamW(some, lr=lr, weight_decay=spec.weight_decay))
     matrices = [p for p in trained if id(p) in inner]
     if matrices:
         found.append(
@@ -208,13 +212,15 @@ def _step(run: Run, batch: Batch, spec: TrainSpec, group: Group) -> float:
     for optimizer in run.optimizers:
         optimizer.zero_grad(set_to_none=True)
     start = run.model.start(len(own.lengths))
-    with torch.random.fork_rng(devices=[]), _precision(start.device):
-        torch.manual_seed(torch_seed(spec.seed, "dropout", run.position.step, group.rank))
-        outputs, _ = run.model(torch.from_numpy(own.features).to(start.device), start)
-        losses = run.aim(outputs, own)
-    _refuse_diverged(losses, own, run.position)
-    loss = losses.sum() / len(batch.lengths)
-    loss.backward()
+    loss = start.new_zeros(())
+    if len(own.lengths):  # of a small batch some processes have no share
+        with torch.random.fork_rng(devices=[]), _precision(start.device):
+            torch.manual_seed(torch_seed(spec.seed, "dropout", run.position.step, group.rank))
+            outputs, _ = run.model(torch.from_numpy(own.features).to(start.device), start)
+            losses = run.aim(outputs, own)
+        _refuse_diverged(losses, own, run.position)
+        loss = losses.sum() / len(batch.lengths)
+        loss.backward()
     loss = group.add(loss.detach(), run.trained)
     nn.utils.clip_grad_norm_(run.trained, spec.clip_norm)
     for optimizer in run.optimizers:
