@@ -286,7 +286,7 @@ def _study(plan: Scenario, prepared: Path, spec: TuneSpec, config: Settings) -> 
         seed = torch_seed(plan.training.seed, "tune", len(study.get_trials())) % (1 << 32)
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=spec.startup)
         study.pruner = optuna.pruners.MedianPruner(
-            n_startup_trials=spec.startup, n_warmup_steps=plan.training.epochs // 10
+            n_startup_trials=spec.startup, n_warmup_steps=plan.training.epochs // 5
         )
         yield study
     finally:
