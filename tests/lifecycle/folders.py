@@ -1,47 +1,85 @@
-"""A tiny scenario: three words by six speakers, trained for seconds, and children that build it."""
+"""Tiny scenarios, three words by six speakers, trained for seconds; and the commands on them."""
 
+import io
 import json
 import os
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
+
+from aimass.base.settings import Settings, settings
+from aimass.cli.main import run
 from data.folders import digits_folder
 
 WORDS = ("zero", "one", "six")
 CHANCE = 2 / 3  # the error of guessing among three words
 AIMASS = [sys.executable, "-c", "from aimass.cli.main import run; run()"]
+PLAIN: dict[str, Any] = {
+    "name": "three",
+    "task": "transcribe",
+    "data": {"train": "words"},
+    "augment": {"policy": "clean", "joined": 1, "ramp": 0, "passes": 1},
+    "training": {"epochs": 2, "batch_size": 16},
+    "members": [{"name": "small", "parameters": 30000}],
+}
+"""The quickest to train; it need not learn."""
 
 
-def tiny_scenario(folder: Path, data: str = "words") -> Path:
+def scenario_file(folder: Path, file: str = "scenario.yaml", **sections: Any) -> Path:
+    """Write `PLAIN` with other sections."""
+    path = folder / file
+    path.write_text(yaml.safe_dump(PLAIN | sections, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def tiny_scenario(folder: Path, data: str = "words", **sections: Any) -> Path:
     """Write the data and a scenario file beside it."""
     digits_folder(folder / data, WORDS)
-    path = folder / "scenario.yaml"
-    path.write_text(
-        "name: three\ntask: transcribe\nlanguage: en\n"
-        f"data:\n  train: {data}\n"
-        "training: {epochs: 45, batch_size: 4, learning_rate: 8e-3}\n"
-    )
-    return path
+    return scenario_file(folder, data={"train": data}, **sections)
+
+
+def config(home: Path) -> Settings:
+    """The settings of a home."""
+    return Settings(home=home)
 
 
 def environment(home: Path) -> dict[str, str]:
     """The environment of a child with a home of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMASS_")}
-    return kept | {"AIMASS_HOME": str(home)}
+    return kept | {"AIMASS_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
+def command(home: Path, *arguments: str | Path) -> tuple[int, str]:
+    """Exit code and output of a command, run in this process."""
+    out, code = io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        patch.setenv("AIMASS_HOME", str(home))
+        patch.setattr(sys, "argv", ["aimass", *map(str, arguments)])
+        settings.cache_clear()
+        try:
+            run()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    settings.cache_clear()
+    return code, out.getvalue()
 
 
 def aimass(home: Path, *arguments: str | Path) -> str:
-    """What a command prints; its output must be clean and its exit code 0."""
-    command = [*AIMASS, *map(str, arguments)]
-    done = subprocess.run(
-        command, env=environment(home), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """What a command prints; its exit code must be 0."""
+    code, said = command(home, *arguments)
+    assert code == 0
+    return said
 
 
 def aimass_json(home: Path, *arguments: str | Path) -> Any:
     """The same, as JSON."""
-    return json.loads(aimass(home, *arguments))
+    return json.loads(aimass(home, *arguments, "--json"))
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    """The log of a training."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

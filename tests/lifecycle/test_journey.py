@@ -1,59 +1,61 @@
 """The journey of a user: recordings to a model to words, stopped and started on the way."""
 
-import json
-import random
-import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aimass.base.errors import ServiceError
-from aimass.base.settings import Settings
 from aimass.lifecycle.build import build
 from aimass.lifecycle.stages import Stages
 from aimass.registry import bundle as bundles
+from aimass.registry.store import Registry
 
-from .folders import AIMASS, CHANCE, WORDS, aimass, aimass_json, environment, tiny_scenario
+from .conftest import LEARNS, Journey
+from .folders import (
+    AIMASS,
+    CHANCE,
+    aimass,
+    aimass_json,
+    config,
+    environment,
+    log_of,
+    scenario_file,
+    tiny_scenario,
+)
 
 STAGES = ["prepare", "train", "export", "pack"]
 
 
-@dataclass(frozen=True)
-class Journey:
-    home: Path
-    scenario: Path
-    said: dict[str, Any]
-
-    @property
-    def builds(self) -> Path:
-        return self.home / "builds/three"
-
-
-@pytest.fixture(scope="module")
-def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
-    folder = tmp_path_factory.mktemp("journey")
-    scenario = tiny_scenario(folder)
-    return Journey(
-        folder / "home", scenario, aimass_json(folder / "home", "build", scenario, "--json")
-    )
-
-
 def test_a_build_says_what_it_published(journey: Journey) -> None:
     said = journey.said
-    assert list(said) == ["model", "version", "folder", "digest", "reused", "scorecard"]
+    assert list(said) == [
+        "model", "version", "folder", "digest", "aliases", "member", "members", "gates",
+        "reports", "reused", "scorecard",
+    ]  # fmt: skip
     assert (said["model"], said["version"], said["reused"]) == ("three", 1, [])
+    assert said["aliases"] == ["production"]
+    assert said["gates"] == {"passed": True, "reasons": []}
     bundle = bundles.load(Path(said["folder"]))
     assert bundle.digest == said["digest"]
     assert bundle.folder.parent == journey.home / "bundles"
     assert bundle.manifest.language == "en"
     assert bundle.manifest.features.sample_rate == 8000
-    assert "CC BY-SA" not in bundle.manifest.licences["data"]  # this folder states none
-    assert bundle.symbols().symbols == tuple(f"▁{word}" for word in sorted(WORDS))
+    for page in said["reports"].values():
+        assert (Path(page) / "index.html").is_file()
+
+
+def test_the_best_member_on_dev_is_published(journey: Journey) -> None:
+    members = journey.said["members"]
+    assert list(members) == ["first", "second"]
+    assert journey.said["member"] == "first"
+    assert members["first"]["dev"]["error_rate"] < members["second"]["dev"]["error_rate"]
+    card = journey.said["scorecard"]
+    assert card["error_rate"] == members["first"]["test"]["error_rate"]
+    assert len(list(journey.builds.glob("pack-*"))) == 2
 
 
 def test_the_model_has_learnt(journey: Journey) -> None:
@@ -66,9 +68,9 @@ def test_the_model_has_learnt(journey: Journey) -> None:
 
 def test_the_manifest_says_where_it_comes_from(journey: Journey) -> None:
     manifest = bundles.load(Path(journey.said["folder"])).manifest
-    assert manifest.lineage["training"] == {
-        "epochs": 45, "batch_size": 4, "learning_rate": 8e-3, "seed": 0,
-    }  # fmt: skip
+    training = manifest.lineage["training"]
+    assert (training["epochs"], training["batch_size"]) == (30, 8)
+    assert manifest.lineage["augment"]["policy"]["name"] == "light"
     packed = manifest.scores[manifest.graph.precision]["test"]["error_rate"]
     assert packed == journey.said["scorecard"]["error_rate"]
     text = (Path(journey.said["folder"]) / bundles.MANIFEST).read_text()
@@ -87,11 +89,7 @@ def test_words_by_name(journey: Journey) -> None:
 
 def test_measured_by_name(journey: Journey) -> None:
     data = journey.scenario.parent / "words"
-    card = aimass_json(journey.home, "eval", "--data", data, "--model", "three", "--json")
-    assert list(card)[:11] == [
-        "metric", "error_rate", "interval", "errors", "utterances", "speakers",
-        "per_speaker", "rtf", "peak_memory_mb", "audio_seconds", "worst",
-    ]  # fmt: skip
+    card = aimass_json(journey.home, "eval", "--data", data, "--model", "three")
     built = journey.said["scorecard"]
     for key in ("metric", "error_rate", "interval", "errors", "per_speaker", "worst"):
         assert card[key] == built[key], key
@@ -99,47 +97,31 @@ def test_measured_by_name(journey: Journey) -> None:
 
 def test_building_again_reuses_every_stage(journey: Journey) -> None:
     before = {path: path.stat().st_mtime_ns for path in journey.builds.rglob("*.onnx")}
-    said = aimass_json(journey.home, "build", journey.scenario, "--json")
+    said = aimass_json(journey.home, "build", journey.scenario)
     assert said.pop("reused") == STAGES
     assert said == {key: value for key, value in journey.said.items() if key != "reused"}
     assert before == {path: path.stat().st_mtime_ns for path in journey.builds.rglob("*.onnx")}
 
 
+def test_gates_that_fail_leave_production_as_it_is(journey: Journey) -> None:
+    gates = {"error_rate": 0.0, "upper": 0.0}
+    strict = scenario_file(journey.scenario.parent, "strict.yaml", **LEARNS, gates=gates)
+    other = {**LEARNS, "members": LEARNS["members"][1:]}  # trained already: only gates are judged
+    weak = scenario_file(journey.scenario.parent, "weak.yaml", **other, gates=gates)
+    built = build(weak, config=config(journey.home))
+    assert not built.verdict.passed and len(built.verdict.reasons) == 2
+    assert "above 0.00%" in built.verdict.reasons[0]
+    assert built.published.aliases == ("candidate",)
+    assert built.reused == tuple(STAGES)
+    production = Registry(journey.home).resolve("three", "production")
+    assert production is not None and production.digest == journey.said["digest"]
+    said = aimass(journey.home, "build", strict)
+    assert "kept as candidate, not published" in said and "Gate: the upper end" in said
+
+
 def test_a_model_is_shown(journey: Journey) -> None:
-    shown = aimass_json(journey.home, "models", "show", "three@production")
-    assert (shown["model"], shown["digest"]) == ("three@1", journey.said["digest"])
-
-
-class Stopped(Exception):
-    """Raised once training begins."""
-
-
-def test_a_new_clip_is_prepared_and_trained_on(journey: Journey) -> None:
-    data = journey.scenario.parent / "words"
-    table = data / "metadata.tsv"
-    before = table.read_text()
-    stages_before = sorted(path.name for path in journey.builds.glob("*-*"))
-    shutil.copy(data / "audio/6_theo_5.flac", data / "audio/new.flac")
-    table.write_text(f"{before}audio/new.flac\ttheo\tsix\ttrain\n")
-    told: list[str] = []
-
-    def progress(what: str, done: int, total: int | None) -> None:
-        told.append(what)
-        if what == "train":
-            raise Stopped
-
-    try:
-        with pytest.raises(Stopped):
-            build(journey.scenario, config=Settings(home=journey.home), progress=progress)
-    finally:
-        table.write_text(before)
-        (data / "audio/new.flac").unlink()
-    assert list(dict.fromkeys(told)) == ["manifest", "load", "train"]
-    new = {path.name for path in journey.builds.glob("*-*")} - set(stages_before)
-    assert len(new) == 1 and new.pop().startswith("prepare-")
-    assert len(list((journey.builds / "unfinished").iterdir())) == 1
-    again = build(journey.scenario, config=Settings(home=journey.home))
-    assert again.bundle.digest == journey.said["digest"]  # and the old clips are not new
+    shown = aimass(journey.home, "models", "show", "three@production")
+    assert journey.said["digest"] in shown
 
 
 def test_two_builds_of_a_scenario_do_not_mix(journey: Journey) -> None:
@@ -147,7 +129,7 @@ def test_two_builds_of_a_scenario_do_not_mix(journey: Journey) -> None:
         Stages(journey.builds).lock(),
         pytest.raises(ServiceError, match="another build of this scenario is running"),
     ):
-        build(journey.scenario, config=Settings(home=journey.home))
+        build(journey.scenario, config=config(journey.home))
 
 
 def killed_in_training(home: Path, scenario: Path, epochs: int) -> None:
@@ -167,22 +149,31 @@ def killed_in_training(home: Path, scenario: Path, epochs: int) -> None:
     assert child.returncode == -signal.SIGKILL
 
 
-def test_killed_and_started_again_elsewhere(journey: Journey, tmp_path: Path) -> None:
-    scenario = tiny_scenario(tmp_path, data="other/place")
-    home = tmp_path / "another home"
-    killed_in_training(home, scenario, random.Random(3).randrange(3, 12))
+def test_killed_and_started_again_elsewhere(journey: Journey, home: Path, tmp_path: Path) -> None:
+    only_first = {**LEARNS, "members": LEARNS["members"][:1]}
+    scenario = tiny_scenario(tmp_path, "other/place", **only_first)
+    killed_in_training(home, scenario, 4)
     builds = home / "builds/three"
     (checkpoint,) = builds.glob("unfinished/train-*/checkpoint.safetensors")
     assert not list(builds.glob("train-*"))
+    done = len(log_of(checkpoint.parent))
     (builds / ".train-half").mkdir()  # what a kill within the last moment of a stage leaves
-    done = len((checkpoint.parent / "log.jsonl").read_text().splitlines())
 
-    said = aimass_json(home, "build", scenario, "--json")
-    assert said["reused"] == ["prepare"]
-    assert said["digest"] == journey.said["digest"]  # content alone decides, not place or history
+    built = build(scenario, config=config(home))
+    assert built.reused == ("prepare",)
+    assert built.bundle.digest == journey.said["digest"]  # content decides, not place or history
     (folder,) = builds.glob("train-*")
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == list(range(1, 46))
-    assert 3 <= done < 45
+    assert [row["epoch"] for row in log_of(folder)] == list(range(1, 31))
+    assert 4 <= done < 30
     assert not list((builds / "unfinished").iterdir())
     assert not list(builds.glob(".*-*"))
+    (run,) = runs_of(home)
+    steps = [one.step for one in Registry(home).client.get_metric_history(run.info.run_id, "dev")]
+    assert steps == list(range(1, 31))  # one run, each epoch once
+
+
+def runs_of(home: Path) -> list[Any]:
+    """The runs that MLflow has of the scenario."""
+    client = Registry(home).client
+    experiment = client.get_experiment_by_name("three")
+    return list(client.search_runs([experiment.experiment_id]))
