@@ -1,5 +1,6 @@
 """Stage prepare: recordings and labels to checked manifests, token set, front end and report."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,17 @@ from aimass.base.files import write_json
 from aimass.base.settings import Settings
 from aimass.data import corpus as corpora
 from aimass.data import manifest
-from aimass.data.checks import apply_policy, check
+from aimass.data.checks import Code, apply_policy, check, ordered
 from aimass.data.corpus import Clip, Corpus
 from aimass.data.measure import Measurement, measure
 from aimass.data.report import Report
 from aimass.data.split import Splits, hold_out, refuse_leaks
+from aimass.data.synthesis import SpeechPlan, synthesise
+from aimass.data.voices.contract import open_engine
 from aimass.lifecycle.scenario import Scenario
 from aimass.lifecycle.stages import Stages, fingerprint
+from aimass.lifecycle.suspects import cross_validated
+from aimass.registry import pretrained
 from aimass.registry.bundle import LICENCE, TOKENS
 from aimass.text.normalise import normalise
 from aimass.text.tokens import LabelSet, TokenSet
@@ -36,10 +41,15 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
         DataError: data that cannot be used, or that the scenario's policy does not leave out.
     """
     given = read(plan)
+    if plan.synthesis is not None:
+        given = _together([*_by_split(given), ("train", _spoken(plan, config, given, progress))])
 
     def work(folder: Path) -> None:
         measured = measure(given.clips, config.home / "cache/measurements", progress=progress).of
         findings = check(given, measured)
+        if Code.LABEL_SUSPECT in plan.data.exclude:
+            suspects = cross_validated(_by_split(given)[0][1].clips, progress=progress)
+            findings = ordered(given, [*findings, *suspects])
         kept, _ = apply_policy(given, findings, plan.data.exclude)
         Report(given, measured, findings, plan.data.exclude).write(folder / REPORT)
         splits = _splits(plan, kept)
@@ -59,7 +69,13 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
         write_json(folder / RATE, _rate(splits.train, measured))
         write_json(folder / CONTENT, _content(kept.clips, measured))
 
-    inputs = [plan.task, plan.language, sorted(plan.data.exclude), fingerprint(given)]
+    inputs = [
+        plan.task,
+        plan.language,
+        plan.tokens.model_dump(),
+        sorted(plan.data.exclude),
+        fingerprint(given),
+    ]
     return stages.run("prepare", inputs, work)
 
 
@@ -82,7 +98,29 @@ def read(plan: Scenario) -> Corpus:
     splits = [(name, given[name]) for name in SPLITS]
     if plan.data.synthetic is not None:
         splits.append(("train", _all_synthetic(corpora.read(plan.data.synthetic))))
-    return _together(plan, splits)
+    return _together(splits)
+
+
+def _by_split(corpus: Corpus) -> list[tuple[str, Corpus]]:
+    """A corpus of three splits as three, training first."""
+    return [(name, corpus.split(name)) for name in SPLITS]
+
+
+def _spoken(plan: Scenario, config: Settings, given: Corpus, progress: Progress) -> Corpus:
+    """Every text of the training data, spoken by the scenario's voices; what is there is kept."""
+    assert plan.synthesis is not None
+    about = plan.synthesis
+    folder = config.home / "spoken" / plan.name
+    found = pretrained.find(config.home, about.engine)
+    engine = open_engine(about.engine, found.folder if found else None)
+    texts: dict[str, dict[str, None]] = defaultdict(dict)
+    for clip in given.split("train").clips:
+        if not clip.synthetic:
+            texts[clip.language or plan.languages[0]][clip.text] = None
+    for language, own in texts.items():
+        speech = SpeechPlan(language, about.count, about.voices, about.blend, seed=about.seed)
+        synthesise(list(own), engine, speech, folder, progress)
+    return corpora.read(folder)
 
 
 def _all_synthetic(corpus: Corpus) -> Corpus:
@@ -97,7 +135,7 @@ def _all_synthetic(corpus: Corpus) -> Corpus:
     return corpus
 
 
-def _together(plan: Scenario, splits: Iterable[tuple[str, Corpus]]) -> Corpus:
+def _together(splits: Iterable[tuple[str, Corpus]]) -> Corpus:
     """One corpus; a clip whose name is taken by a clip of another source gets its split's."""
     clips: list[Clip] = []
     missing = []
@@ -144,7 +182,9 @@ def _symbols(plan: Scenario, clips: Sequence[Clip]) -> TokenSet | LabelSet:
     """What the outputs of the scenario's models stand for."""
     if plan.task is Task.CLASSIFY:
         return LabelSet.from_texts(clip.text for clip in clips)
-    return TokenSet.from_texts([words(clip, plan) for clip in clips])
+    return TokenSet.from_texts(
+        [words(clip, plan) for clip in clips], plan.tokens.kind, plan.tokens.size
+    )
 
 
 def words(clip: Clip, plan: Scenario) -> str:

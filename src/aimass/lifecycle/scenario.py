@@ -40,6 +40,7 @@ from aimass.evaluation.gates import Gates
 from aimass.lifecycle.search import Path as Place
 from aimass.lifecycle.search import Range, placed
 from aimass.models.spec import Family
+from aimass.text.vocabulary import Kind
 
 MAX_BYTES = 1 << 20
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -61,6 +62,13 @@ class Data(_Strict):
     synthetic: Path | None = None
     columns: dict[str, str] = {}
     exclude: tuple[Code, ...] = ()
+
+
+class Tokens(_Strict):
+    """How words are spelled: see `aimass.text.vocabulary`; for the task transcribe alone."""
+
+    kind: Kind = "auto"
+    size: int | None = Field(None, gt=0, le=20_000, strict=True)
 
 
 class Synthesis(_Strict):
@@ -134,8 +142,8 @@ class Member(_Strict):
     family: Family = "conv"
     parameters: int = Field(280_000, ge=30_000, le=15_000_000, strict=True)
     stack: int = Field(4, gt=0, le=16, strict=True)
-    kernel: int = Field(9, gt=1, le=65, strict=True)
-    dilations: tuple[Annotated[int, Field(gt=0, le=64)], ...] = (1,)
+    kernel: int = Field(7, gt=1, le=65, strict=True)
+    dilations: tuple[Annotated[int, Field(gt=0, le=64)], ...] = (1, 2, 4)
     dropout: float = Field(0.1, ge=0, lt=1)
     seed: Seed | None = None
     start_from: str | None = None
@@ -153,6 +161,7 @@ class Scenario(_Strict):
     task: Task
     language: str = Field("en", pattern=r"^[a-z]{2,3}(\+[a-z]{2,3})*$")
     data: Data
+    tokens: Tokens = Tokens()
     synthesis: Synthesis | None = None
     features: Features = Features()
     augment: Augment = Augment()
@@ -196,6 +205,7 @@ class Scenario(_Strict):
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "data": Data,
+    "tokens": Tokens,
     "synthesis": Synthesis,
     "features": Features,
     "augment": Augment,
