@@ -112,6 +112,13 @@ def test_a_report_of_labels(tmp_path: Path, labels: int) -> None:
     assert "kinds" not in pictures(card)
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_model_that_is_always_right_or_never_has_a_report(tmp_path: Path, shift: int) -> None:
+    some = [Scored(f"u{i}", None, str(i % 3), str((i + shift) % 3), None, 0.5) for i in range(30)]
+    path = write_html(score(some, "classification_error"), tmp_path)
+    assert "Confusion matrix" in path.read_text(encoding="utf-8")
+
+
 def test_pictures_are_well_formed_and_apart() -> None:
     drawn = pictures(score(rows(), "wer"))
     identities: list[str] = []

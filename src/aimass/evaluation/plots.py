@@ -170,6 +170,8 @@ def _matrix(card: Scorecard) -> Drawing:
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         for wrong, colour in ((False, ACCENT), (True, SECOND)):
             cells = [(r, c) for r, c in np.argwhere(counts) if (r != c) == wrong]
+            if not cells:  # a model that is always right, or never
+                continue
             axes.add_collection(
                 PatchCollection(
                     [Rectangle((c - 0.5, r - 0.5), 1, 1) for r, c in cells],
