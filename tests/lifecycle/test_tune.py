@@ -73,6 +73,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Tune
 def test_hopeless_trials_end_early(searched: tuple[Path, Path, Tuned]) -> None:
     _, _, found = searched
     pruned = [trial for trial in found.trials if trial.state == "pruned"]
+    assert pruned
     for trial in pruned:
         assert trial.epochs < 5 and trial.dev is not None
     assert found.best.state == "complete"

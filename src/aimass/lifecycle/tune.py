@@ -162,7 +162,7 @@ class _Search:
             progress("tune", done, spec.trials)
             if deadline is not None and time.monotonic() > deadline:
                 return
-            passes = self._try(self._study.ask(), deadline, progress)
+            passes = self._try(self._study.ask(), deadline, progress) or passes
         progress("tune", done, spec.trials)
         if passes is not None:
             shutil.rmtree(passes, ignore_errors=True)
@@ -175,20 +175,16 @@ class _Search:
             self._study.tell(trial.number, state=TrialState.FAIL)
             self._study.enqueue_trial(trial.params)
 
-    def _try(self, trial: Any, deadline: float | None, progress: Progress) -> Path:
+    def _try(self, trial: Any, deadline: float | None, progress: Progress) -> Path | None:
         """Train with the values of one trial; gives where its augmented passes stand."""
         from optuna.trial import TrialState
 
         values = {path: _drawn(trial, path, one) for path, one in self._plan.tune.items()}
         trial.set_user_attr(VALUES, values)
-        plan = parse(placed(self._content, values), self._path)
-        every = plan.resolved()
-        jobs = [
-            job_of(plan, every[number], self._prepared, self._stages, self._config)
-            for number in members_in(values, len(every))
-        ]
+        jobs: list[Job] = []
         watch = _Watch(trial, deadline)
         try:
+            jobs += self._jobs(values)
             for job in jobs:
                 self._train(job, trial, watch, progress)
         except _OutOfTime:
@@ -201,7 +197,16 @@ class _Search:
         else:
             self._study.tell(trial, watch.value)
         self._clean(jobs)
-        return jobs[0].passes
+        return jobs[0].passes if jobs else None
+
+    def _jobs(self, values: dict[str, Any]) -> list[Job]:
+        """The members that some values concern, with these values."""
+        plan = parse(placed(self._content, values), self._path)
+        every = plan.resolved()
+        return [
+            job_of(plan, every[number], self._prepared, self._stages, self._config)
+            for number in members_in(values, len(every))
+        ]
 
     def _train(self, job: Job, trial: Any, watch: "_Watch", progress: Progress) -> None:
         folder = self._stages.target("train", inputs_of(job))
