@@ -1,24 +1,9 @@
-"""One thread, so that tiny steps do not wait for a busy machine; one undisturbed run for all."""
-
-from collections.abc import Iterator
+"""One undisturbed run for all tests."""
 
 import pytest
-import torch
-from hypothesis import settings
 from torch import Tensor
 
 from .tiny import weights
-
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="package")

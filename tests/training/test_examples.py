@@ -1,183 +1,177 @@
-"""Batches replay from their names, and an epoch uses every clip once."""
+"""Batches: an epoch uses its whole pass once, each batch is a function of its names."""
 
-from collections import Counter
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimass.features.fbank import fbank
-from aimass.training.examples import AugmentSpec, Batch, Example, TrainingSet, collate
+from aimass.features.spec import Frames
+from aimass.training.examples import Batch, TrainingSet, collate
+from aimass.training.passes import Pass, Passes
 
 from . import tiny
 
+FULL = 5  # an epoch behind the ramp
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the passes of all tests stand."""
+    return tmp_path_factory.mktemp("kept")
+
 
 def same(one: Batch, other: Batch) -> bool:
-    return all(
-        np.array_equal(getattr(one, name), getattr(other, name))
-        for name in ("features", "lengths", "tokens", "token_lengths")
-    )
+    arrays = ("features", "lengths", "targets", "target_lengths")
+    equal = [np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays]
+    return all(equal) and one.names == other.names
 
 
-def a_set(count: int, speakers: int, batch_size: int, seed: int = 0) -> TrainingSet:
-    examples = [
-        Example(np.zeros(100 + 37 * n % 900, np.float32), (n,), f"s{n % speakers}")
-        for n in range(count)
-    ]
-    spec = AugmentSpec(ramp_epochs=3)
-    return TrainingSet(
-        examples, tiny.FEATURES, spec, batch_size=batch_size, stack=4, tail=0.4, seed=seed
-    )
+def of_lengths(lengths: Sequence[int], batch_size: int, seed: int = 0) -> TrainingSet:
+    """A set over a pass of so many frames each, which is all that a plan looks at."""
+
+    groups: list[tuple[int, ...]] = [(index,) for index in range(len(lengths))]
+    frames = np.zeros((sum(lengths), 1), np.float16)
+
+    class Planned(Passes):
+        def get(self, number: int) -> Pass:
+            return Pass(frames, np.cumsum(lengths), groups)
+
+        def groups(self, number: int) -> list[tuple[int, ...]]:
+            return groups
+
+    passes = Planned([], tiny.FEATURES, tiny.AUGMENT, Path("none"))
+    return TrainingSet(passes, batch_size=batch_size, stack=4, seed=seed)
 
 
 @given(
-    count=st.integers(1, 200),
-    speakers=st.integers(1, 9),
+    lengths=st.lists(st.integers(1, 500), min_size=1, max_size=300),
     batch_size=st.integers(1, 40),
     epoch=st.integers(0, 8),
     seed=st.integers(0, 99),
 )
-def test_an_epoch_uses_every_clip_once(
-    count: int, speakers: int, batch_size: int, epoch: int, seed: int
+def test_an_epoch_uses_every_utterance_once(
+    lengths: list[int], batch_size: int, epoch: int, seed: int
 ) -> None:
-    plan = a_set(count, speakers, batch_size, seed).plan(epoch)
-    used = [index for batch in plan for group in batch for index in group]
-    assert sorted(used) == list(range(count))
+    data = of_lengths(lengths, batch_size, seed)
+    plan = data.plan(epoch)
+    assert sorted(n for batch in plan for n in batch) == list(range(len(lengths)))
     assert all(1 <= len(batch) <= batch_size for batch in plan)
-    assert all(len({i % speakers for i in group}) == 1 for batch in plan for group in batch)
-
-
-def test_plans_depend_on_seed_and_epoch_alone() -> None:
-    one, other = a_set(60, 3, 8), a_set(60, 3, 8)
-    other.plan(7)
-    assert one.plan(2) == other.plan(2)
-    assert one.plan(2) != one.plan(3)
-    assert one.plan(2) != a_set(60, 3, 8, seed=1).plan(2)
-
-
-def test_joining_grows_with_the_ramp() -> None:
-    data = a_set(300, 2, 8)
-    longest = [max(len(group) for batch in data.plan(e) for group in batch) for e in range(5)]
-    assert longest == [1, 2, 2, 3, 3]
+    assert data.steps(3) == 3 * len(plan)
 
 
 def test_batches_are_of_about_one_length() -> None:
-    data = a_set(256, 2, 8)
-    spread = [
-        max(lengths) - min(lengths)
-        for batch in data.plan(0)
-        for lengths in [[len(data._examples[i].samples) for (i,) in batch]]
-    ]
-    assert np.mean(spread) < 300  # of 900 that a shuffled batch would have
+    lengths = np.random.default_rng(0).integers(1, 900, 512).tolist()
+    plan = of_lengths(lengths, 8).plan(0)
+    spread = [max(lengths[n] for n in b) - min(lengths[n] for n in b) for b in plan]
+    assert np.mean(spread) < 200  # of 700 that a shuffled batch would have
+    firsts = [lengths[batch[0]] for batch in plan]
+    assert firsts != sorted(firsts)
+
+
+def test_plans_depend_on_seed_and_epoch_alone() -> None:
+    lengths = list(range(1, 60))
+    one, other = of_lengths(lengths, 8), of_lengths(lengths, 8)
+    other.plan(7)
+    assert one.plan(FULL) == other.plan(FULL)
+    assert one.plan(FULL) != one.plan(FULL + tiny.AUGMENT.passes)  # of the same pass
+    assert one.plan(FULL) != of_lengths(lengths, 8, seed=6).plan(FULL)
+
+
+def test_steps_are_counted_without_sound(tmp_path: Path) -> None:
+    data = tiny.data(tmp_path)
+    steps = data.steps(6)
+    assert not (tmp_path / "passes").exists()
+    assert steps == sum(len(data.plan(epoch)) for epoch in range(6))
 
 
 @pytest.mark.parametrize("epoch", [0, 2, 9])
-def test_a_batch_replays_from_its_names(epoch: int) -> None:
-    one, other = tiny.data(), tiny.data()
+def test_a_batch_replays_from_its_names(kept: Path, epoch: int) -> None:
+    one, other = tiny.data(kept), tiny.data(kept)
     plan = one.plan(epoch)
-    batches = [one.batch(epoch, groups) for groups in plan]
-    for batch, groups in reversed(list(zip(batches, plan, strict=True))):
-        assert same(batch, other.batch(epoch, groups))
+    batches = [one.batch(epoch, utterances) for utterances in plan]
+    for batch, utterances in reversed(list(zip(batches, plan, strict=True))):
+        assert same(batch, other.batch(epoch, utterances))
 
 
-def test_another_epoch_or_seed_gives_another_batch() -> None:
-    groups = tiny.data().plan(5)[0]
-    batch = tiny.data().batch(5, groups)
-    assert not same(batch, tiny.data().batch(6, groups))
-    assert not same(batch, tiny.data(seed=6).batch(5, groups))
+def test_masks_differ_by_epoch_and_seed(kept: Path) -> None:
+    data = tiny.data(kept)
+    later = FULL + tiny.AUGMENT.passes
+    batches = [data.batch(epoch, [0, 1, 2]) for epoch in (FULL, later)]
+    batches.append(tiny.data(kept, seed=6).batch(FULL, [0, 1, 2]))
+    heard = data.passes.get(data.passes.augment.pass_of(FULL))
+    plain = collate([heard.utterance(n) for n in range(3)], [[0]] * 3, tiny.SHAPE.stack)
+    hidden = [(batch.features != plain.features).any(axis=2) for batch in batches]
+    assert all(rows.mean() > 0.02 for rows in hidden)
+    for one, other in ((0, 1), (0, 2)):
+        assert not np.array_equal(batches[one].features, batches[other].features)
+        assert np.array_equal(batches[one].lengths, batches[other].lengths)
 
 
-def test_a_batch_is_model_input() -> None:
-    data = tiny.data()
-    for groups in data.plan(9):
-        batch = data.batch(9, groups)
-        size, frames, bins = batch.features.shape
-        assert (size, bins, frames % 4) == (len(groups), 40, 0)
+def test_at_no_strength_nothing_is_hidden(kept: Path) -> None:
+    data = tiny.data(kept)
+    heard = data.passes.get(0)
+    batch = data.batch(0, [3, 1])
+    for row, number in zip(batch.features, (3, 1), strict=True):
+        frames = heard.utterance(number)
+        assert np.array_equal(row[: len(frames)], frames)
+
+
+def test_a_batch_is_model_input(kept: Path) -> None:
+    data = tiny.data(kept)
+    groups = data.passes.groups(data.passes.augment.pass_of(FULL))
+    for utterances in data.plan(FULL):
+        batch = data.batch(FULL, utterances)
+        size, frames, columns = batch.features.shape
+        assert (size, columns, frames % 4) == (len(utterances), 40, 0)
         assert batch.features.dtype == np.float32 and np.isfinite(batch.features).all()
         assert batch.lengths.max() * 4 == frames
-        wanted = [t for group in groups for i in group for t in tiny.examples()[i].tokens]
-        assert batch.tokens.tolist() == wanted
-        assert batch.token_lengths.tolist() == [len(group) for group in groups]
+        used = [groups[n] for n in utterances]
+        wanted = [t for group in used for i in group for t in tiny.examples()[i].targets]
+        assert batch.targets.tolist() == wanted
+        assert batch.target_lengths.tolist() == [len(group) for group in used]
+        assert batch.names == tuple(tuple(tiny.examples()[i].name for i in g) for g in used)
 
 
-def test_without_strength_a_batch_is_the_recordings() -> None:
-    data = tiny.data()
-    groups = data.plan(0)[0]
-    batch = data.batch(0, groups)
-    pause, tail = 160, 3200  # samples around each clip
-    for (index,), row, length in zip(groups, batch.features, batch.lengths, strict=True):
-        candidates = []
-        for sound in data._faster[index].values():
-            silence = np.zeros(pause, np.float32)
-            end = np.zeros(pause + tail, np.float32)
-            candidates.append(fbank(np.concatenate([silence, sound, end]), tiny.FEATURES))
-        assert any(
-            len(frames) <= length * 4 < len(frames) + 4 and np.allclose(row[: len(frames)], frames)
-            for frames in candidates
-        )
-
-
-def test_moments_are_those_of_the_features() -> None:
-    mean, deviation = tiny.data().moments
-    assert mean.shape == deviation.shape == (40,)
-    rows = np.concatenate([fbank(e.samples, tiny.FEATURES) for e in tiny.examples()])
-    assert np.abs(mean - rows.mean(axis=0)).mean() < 5  # augmented: softer, with pauses
-    assert (deviation > 0.5).all()
-    assert np.array_equal(mean, tiny.data().moments[0])
-
-
-def test_recordings_are_resampled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: Counter[float] = Counter()
-
-    def counted(samples: object, factor: float, rate: int) -> object:
-        calls[factor] += 1
-        return samples
-
-    monkeypatch.setattr("aimass.training.examples.at_speed", counted)
-    data = tiny.data()
-    for epoch in (0, 1, 5):
-        for groups in data.plan(epoch):
-            data.batch(epoch, groups)
-    assert set(calls.values()) == {len(tiny.examples())}
-    assert isinstance(TrainingSet.__dict__["_faster"], cached_property)
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 50), st.integers(0, 4)), min_size=1, max_size=6),
-    st.integers(1, 8),
-)
-def test_collate(sizes: list[tuple[int, int]], stack: int) -> None:
+def batch_of(sizes: Sequence[tuple[int, int]], stack: int) -> tuple[Batch, list[Frames]]:
     rng = np.random.default_rng(0)
     frames = [rng.standard_normal((n, 3)).astype(np.float32) for n, _ in sizes]
-    tokens = [list(range(k)) for _, k in sizes]
-    batch = collate(frames, tokens, stack)
+    made = collate(frames, [[10 * row + k for k in range(n)] for row, (_, n) in enumerate(sizes)],
+                   stack)  # fmt: skip
+    return replace(made, names=tuple((f"u{row}",) for row in range(len(sizes)))), frames
+
+
+Sizes = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 4)), min_size=1, max_size=6)
+
+
+@given(Sizes, st.integers(1, 8))
+def test_collate(sizes: list[tuple[int, int]], stack: int) -> None:
+    batch, frames = batch_of(sizes, stack)
     assert batch.features.shape == (len(sizes), int(batch.lengths.max()) * stack, 3)
-    assert batch.token_lengths.tolist() == [k for _, k in sizes]
-    assert batch.tokens.tolist() == [t for ts in tokens for t in ts]
+    assert batch.target_lengths.tolist() == [count for _, count in sizes]
     for row, utterance, length in zip(batch.features, frames, batch.lengths, strict=True):
         assert length == -(-len(utterance) // stack)
         assert np.array_equal(row[: len(utterance)], utterance)
         assert (row[len(utterance) :] == utterance[-1]).all()
 
 
-@pytest.mark.parametrize("epoch", [-1, 0])
-def test_the_first_epoch_is_plain(epoch: int) -> None:
-    plain = AugmentSpec().in_epoch(epoch)
-    assert (plain.most_joined, plain.noise_share, plain.mask_times) == (1, 0, 0)
-    assert plain.gain_db == (0, 0)
-    assert plain.pause[0] == plain.pause[1]
-
-
-@given(st.integers(0, 30), st.integers(0, 20))
-def test_the_ramp_only_rises(epoch: int, ramp: int) -> None:
-    full = AugmentSpec(ramp_epochs=ramp)
-    now, then = full.in_epoch(epoch), full.in_epoch(epoch + 1)
-    assert now.most_joined <= then.most_joined <= full.most_joined
-    assert now.noise_share <= then.noise_share <= full.noise_share
-    assert now.mask_times <= then.mask_times <= full.mask_times
-    assert now.pause[1] <= then.pause[1] <= full.pause[1]
-    assert full.gain_db[0] <= then.gain_db[0] <= now.gain_db[0]
-    if epoch >= max(1, ramp):
-        assert now == full
+@settings(max_examples=60)
+@given(Sizes, st.integers(1, 5))
+def test_parts_are_the_whole(sizes: list[tuple[int, int]], count: int) -> None:
+    batch, _ = batch_of(sizes, 2)
+    assert same(batch.part(slice(None)), batch)
+    seen = []
+    for rank in range(count):
+        part = batch.part(slice(rank, None, count))
+        ends = np.cumsum(part.target_lengths)
+        for row, name in enumerate(part.names):
+            number = int(name[0][1:])
+            seen.append(number)
+            targets = part.targets[ends[row] - part.target_lengths[row] : ends[row]]
+            assert targets.tolist() == [10 * number + k for k in range(sizes[number][1])]
+            assert np.array_equal(part.features[row], batch.features[number])
+            assert part.lengths[row] == batch.lengths[number]
+    assert sorted(seen) == list(range(len(sizes)))

@@ -3,37 +3,41 @@
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aimass.base.errors import TrainingError
-from aimass.training.checkpoint import Position, load_average, load_run, save_run
-from aimass.training.loop import CHECKPOINT, LOG
+from aimass.models.spec import ModelSpec
+from aimass.training import loop
+from aimass.training.checkpoint import Position, Run, load_run, mean_of, save_run
+from aimass.training.loop import CHECKPOINT, LOG, TrainSpec, optimizers
 
 from . import tiny
+
+EPOCHS, STEPS = 8, 24
 
 
 class Stopped(Exception):
     """Raised from the progress callback, as an interrupt would be."""
 
 
-def stopped_at(folder: Path, step: int) -> bool:
+def stopped_at(folder: Path, step: int, **how: ModelSpec) -> bool:
     """Train until a step; false when the run ended before."""
 
-    def progress(what: str, done: int, total: int | None) -> None:
+    def told(done: int) -> None:
         if done == step:
             raise Stopped
 
     try:
-        tiny.weights(folder, progress)
+        tiny.weights(folder, told, **how)  # type: ignore[arg-type]
     except Stopped:
         return True
     return False
@@ -45,36 +49,98 @@ def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
         assert torch.equal(found[name], tensor), name
 
 
+def rows_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+
+
+@pytest.fixture
+def saving_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint after every step, and so one within each epoch."""
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+
+
 def test_a_run_repeats_itself(undisturbed: dict[str, Tensor], tmp_path: Path) -> None:
     assert_same(tiny.weights(tmp_path), undisturbed)
+    assert [row["step"] for row in rows_of(tmp_path)][-1] == STEPS
     start = tiny.fresh_model().state_dict()
-    assert not torch.equal(start["stem.weight"], undisturbed["stem.weight"])
+    assert not torch.equal(start["stack.project.weight"], undisturbed["stack.project.weight"])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_stopped_by_an_exception(undisturbed: dict[str, Tensor], tmp_path: Path, seed: int) -> None:
-    stops = sorted(random.Random(seed).sample(range(1, tiny.steps() + 1), 3))
+    stops = sorted(random.Random(seed).sample(range(1, STEPS + 1), 3))
     assert [stopped_at(tmp_path, step) for step in stops] == [True] * 3
     assert_same(tiny.weights(tmp_path), undisturbed)
 
 
-def killed_after(folder: Path, steps: int, seconds: float) -> None:
-    """Train in a child process and kill it some time after so many steps."""
-    command = [sys.executable, tiny.__file__, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        for _ in range(steps):
-            assert child.stdout.readline().startswith("train ")
-        time.sleep(seconds)
-        child.send_signal(signal.SIGKILL)
-    assert child.returncode == -signal.SIGKILL
-
-
-def test_killed(undisturbed: dict[str, Tensor], tmp_path: Path) -> None:
-    rng = random.Random(7)
-    for steps in (rng.randrange(1, 5), rng.randrange(4, 11)):
-        killed_after(tmp_path, steps, rng.uniform(0, 0.02))
+@pytest.mark.usefixtures("saving_always")
+def test_stopped_after_every_second_step(undisturbed: dict[str, Tensor], tmp_path: Path) -> None:
+    stops = range(2, STEPS, 2)
+    assert all(stopped_at(tmp_path, step) for step in stops)
     assert_same(tiny.weights(tmp_path), undisturbed)
+    assert [row["epoch"] for row in rows_of(tmp_path)] == list(range(1, EPOCHS + 1))
+
+
+SHAPES = [
+    ModelSpec("recurrent", "classify", 40, 3, channels=8, blocks=1),
+    ModelSpec("attention", "embed", 40, 6, channels=8, blocks=1, kernel=3, context=4),
+]
+
+
+@pytest.mark.usefixtures("saving_always")
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.family}-{shape.head}")
+def test_every_family_resumes_within_an_epoch(tmp_path: Path, shape: ModelSpec) -> None:
+    spec = replace(tiny.SPEC, epochs=3)
+    wanted = tiny.weights(tmp_path / "undisturbed", shape=shape, spec=spec)
+    for step in (2, 4, 8):
+        assert stopped_at(tmp_path / "run", step, shape=shape)
+    assert (load_file(tmp_path / "run" / CHECKPOINT).keys() >= {"aim.centres"}) == (
+        shape.head == "embed"
+    )
+    short = tiny.weights(tmp_path / "run", shape=shape)
+    assert_same(short, tiny.weights(tmp_path / "again", shape=shape))
+    assert not all(torch.equal(short[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.usefixtures("saving_always")
+def test_losses_of_an_epoch_that_was_stopped_are_whole(tmp_path: Path) -> None:
+    tiny.weights(tmp_path / "undisturbed")
+    assert stopped_at(tmp_path / "run", 4) and stopped_at(tmp_path / "run", 8)
+    tiny.weights(tmp_path / "run")
+    logs = [
+        [(row["epoch"], row["step"], row["loss"], row["dev"]) for row in rows_of(tmp_path / name)]
+        for name in ("undisturbed", "run")
+    ]
+    assert logs[0] == logs[1]
+
+
+def kill(folder: Path, spec: TrainSpec, rng: random.Random, save_seconds: float) -> None:
+    """Train in a child and kill it at a random moment."""
+    told, telling = tiny.context().Pipe(duplex=False)
+    child = tiny.child(tiny.train_and_tell, folder, spec, save_seconds, telling)
+    for _ in range(rng.randrange(1, 9)):
+        told.recv()
+    time.sleep(rng.uniform(0, 0.01))
+    child.kill()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("save_seconds", [0.0, 60.0], ids=["each step", "each epoch"])
+def test_killed_ten_times(tmp_path: Path, save_seconds: float) -> None:
+    rng, spec = random.Random(7), replace(tiny.SPEC, epochs=30)
+    for _ in range(10):
+        kill(tmp_path / "run", spec, rng, save_seconds)
+    assert position(tmp_path / "run")["step"] > 9
+    wanted = tiny.weights(tmp_path / "undisturbed", spec=spec)
+    assert_same(tiny.weights(tmp_path / "run", spec=spec), wanted)
+    assert [row["epoch"] for row in rows_of(tmp_path / "run")] == list(range(1, 31))
+
+
+def position(folder: Path) -> dict[str, float]:
+    with safe_open(folder / CHECKPOINT, "pt") as file:
+        found: dict[str, float] = json.loads(file.metadata()["position"])
+    return found
 
 
 def test_a_finished_run_is_not_trained_again(
@@ -85,43 +151,32 @@ def test_a_finished_run_is_not_trained_again(
     assert_same(tiny.weights(tmp_path), undisturbed)
 
 
-def test_the_averaged_weights_can_be_taken_out(
-    undisturbed: dict[str, Tensor], tmp_path: Path
-) -> None:
-    tiny.weights(tmp_path)
-    model = tiny.fresh_model()
-    load_average(tmp_path / CHECKPOINT, model)
-    assert_same(model.state_dict(), undisturbed)
-
-
-def test_the_log_has_each_epoch_once(tmp_path: Path) -> None:
-    assert stopped_at(tmp_path, 20)
-    assert stopped_at(tmp_path, 25)
-    tiny.weights(tmp_path)
-    rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == list(range(1, 13))
-    assert [row["step"] for row in rows] == sorted({row["step"] for row in rows})
-    assert rows[-1]["loss"] < rows[0]["loss"]
-
-
 def test_the_log_survives_a_stop_between_it_and_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saves = 0
 
-    def fails(*args: object) -> None:
+    def fails(path: Path, run: Run) -> None:
         nonlocal saves
         saves += 1
         if saves == 3:
             raise Stopped
-        save_run(*args)  # type: ignore[arg-type]
+        save_run(path, run)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr("aimass.training.loop.save_run", fails)
+        patch.setattr(loop, "save_run", fails)
         tiny.weights(tmp_path)
     tiny.weights(tmp_path)
-    rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == list(range(1, 13))
+    assert [row["epoch"] for row in rows_of(tmp_path)] == list(range(1, EPOCHS + 1))
+
+
+def test_a_pass_that_is_gone_is_made_again(undisturbed: dict[str, Tensor], tmp_path: Path) -> None:
+    assert stopped_at(tmp_path, 13)
+    for path in (tmp_path / "passes").glob("pass-*/*"):
+        path.unlink()
+    for path in (tmp_path / "passes").glob("pass-*"):
+        path.rmdir() if path.is_dir() else path.unlink()
+    assert_same(tiny.weights(tmp_path), undisturbed)
 
 
 def a_checkpoint(folder: Path) -> Path:
@@ -129,25 +184,26 @@ def a_checkpoint(folder: Path) -> Path:
     return folder / CHECKPOINT
 
 
+def fresh_run(shape: ModelSpec = tiny.SHAPE) -> Run:
+    model, aim = tiny.fresh_model(shape), tiny.fresh_aim(shape)
+    return Run(model, aim, tiny.fresh_model(shape), optimizers(model, aim, tiny.SPEC))
+
+
 def test_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    path = a_checkpoint(tmp_path)
-    model, average = tiny.fresh_model(), tiny.fresh_model()
-    optimizer = torch.optim.AdamW(model.parameters())
-    position = load_run(path, model, average, optimizer)
-    save_run(tmp_path / "again", position, model, average, optimizer)
+    path, run = a_checkpoint(tmp_path), fresh_run()
+    load_run(path, run)
+    save_run(tmp_path / "again", run)
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
-    assert position.epoch == 2
+    assert (run.position.epoch, run.position.step, len(run.position.errors)) == (2, 6, 2)
+    assert sorted(run.best) == [0, 1]
 
 
-def planted(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    return tensors | {name: torch.zeros(2, 3)}
-
-
-def test_a_checkpoint_of_another_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [{"channels": 8}, {"blocks": 3}, {"outputs": 9}])
+def test_a_checkpoint_of_another_model(tmp_path: Path, change: dict[str, int]) -> None:
     path = a_checkpoint(tmp_path)
-    other = tiny.fresh_model(replace(tiny.SHAPE, channels=8))
+    other = fresh_run(replace(tiny.SHAPE, **change))  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match=r"cannot be used.*this very model.*build again"):
-        load_run(path, other, other, torch.optim.AdamW(other.parameters()))
+        load_run(path, other)
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x10\0\0\0\0\0\0\0{}"])
@@ -164,23 +220,32 @@ def test_a_checkpoint_that_was_cut(tmp_path: Path) -> None:
         tiny.weights(tmp_path)
 
 
-META = {"position": json.dumps({"epoch": 2, "step": 7})}
+def changed(path: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    meta = {"position": json.dumps(position(path.parent))}
+    save_file(change(load_file(path)), path, meta)
+
+
+WRONG = torch.zeros(2, 3)
 
 
 @pytest.mark.parametrize(
-    "name", ["optimizer.x.exp_avg", "optimizer.0", "optimizer.0.exp_avg", "model.head.bias"]
+    "name", ["optimizer.0.x.exp_avg", "optimizer.0.0", "optimizer.0.0.exp_avg", "model.head.bias"]
 )
 def test_a_checkpoint_with_a_wrong_tensor(tmp_path: Path, name: str) -> None:
-    path = a_checkpoint(tmp_path)
-    save_file(planted(load_file(path), name), path, META)
+    changed(a_checkpoint(tmp_path), lambda tensors: tensors | {name: WRONG})
     with pytest.raises(TrainingError, match="cannot be used"):
         tiny.weights(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["model.", "average.", "optimizer.0.exp_avg"])
+@pytest.mark.parametrize(
+    "kind", ["model.", "average.", "optimizer.0.0.exp_avg", "optimizer.1.0.momentum"]
+)
 def test_a_checkpoint_that_lacks_a_part(tmp_path: Path, kind: str) -> None:
-    path = a_checkpoint(tmp_path)
-    save_file({k: v for k, v in load_file(path).items() if not k.startswith(kind)}, path, META)
+    def without(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        assert any(name.startswith(kind) for name in tensors)
+        return {name: values for name, values in tensors.items() if not name.startswith(kind)}
+
+    changed(a_checkpoint(tmp_path), without)
     with pytest.raises(TrainingError, match="cannot be used"):
         tiny.weights(tmp_path)
 
@@ -193,5 +258,12 @@ def test_a_checkpoint_without_a_position(tmp_path: Path, meta: dict[str, str] | 
         tiny.weights(tmp_path)
 
 
-def test_a_position_says_what_is_done() -> None:
-    assert Position() == Position(epoch=0, step=0)
+def test_a_new_run_has_done_nothing() -> None:
+    assert Position() == Position(epoch=0, step=0, batch=0, losses=0.0, errors=[], first=0.0)
+
+
+def test_the_mean_of_weights() -> None:
+    several = [{"a": torch.tensor([1.0, k])} for k in (1.0, 2.0, 6.0)]
+    assert mean_of(several)["a"].tolist() == [1.0, 3.0]
+    one = {"a": torch.rand(5)}
+    assert torch.equal(mean_of([one] * 3)["a"], one["a"])

@@ -1,12 +1,18 @@
 """Several processes that train one model: each takes a share of every batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from aimass.base.errors import AimassError
 from aimass.training.examples import Batch
 
 
@@ -49,3 +55,37 @@ class Group:
 
 
 ALONE = Group()
+
+
+def launch(size: int, function: Callable[..., object], *arguments: Any) -> None:
+    """Call ``function(group, *arguments)`` in so many processes that train one model.
+
+    Args:
+        function: of a module, so that another process finds it; leaves its results in files.
+
+    Raises:
+        AimassError: what stopped the process that failed.
+    """
+    with TemporaryDirectory() as folder, ProcessPoolExecutor(size, get_context("spawn")) as pool:
+        meeting = Path(folder) / "meeting"
+        done = [
+            pool.submit(_join, Group(rank, size), meeting, function, arguments)
+            for rank in range(size)
+        ]
+        wait(done)
+    errors = [error for one in done if (error := one.exception())]
+    # When one process fails, the others fail for want of it; the cause is the one we know.
+    errors.sort(key=lambda error: not isinstance(error, AimassError))
+    if errors:
+        raise errors[0]
+
+
+def _join(
+    group: Group, meeting: Path, function: Callable[..., object], arguments: tuple[Any, ...]
+) -> None:
+    where = f"file://{meeting}"
+    dist.init_process_group("gloo", init_method=where, rank=group.rank, world_size=group.size)
+    try:
+        function(group, *arguments)
+    finally:
+        dist.destroy_process_group()
