@@ -24,9 +24,13 @@ import soundfile
 from aimass.audio.decode import load
 from aimass.augment.channel import Telephone
 from aimass.augment.join import Join, connected
+from aimass.augment.level import Gain, Shift
 from aimass.augment.noise import Noise
 from aimass.augment.policy import Policy, apply, draw
+from aimass.augment.rooms import Reverb
 from aimass.augment.sounds import Sounds
+from aimass.augment.spectrogram import Masks
+from aimass.augment.timing import Speed
 from aimass.base.contract import Samples
 from aimass.base.randomness import generator
 from aimass.base.settings import Settings
@@ -45,7 +49,20 @@ LONGEST, SHORTEST = 8, 4
 PAUSE = (0.05, 0.4)
 TELEPHONE = Policy("telephone", (Telephone(share=1.0),))
 DEV_TAKES = range(5, 10)
-JOINED = 5
+JOINED = 3
+HARD = Policy(
+    "telephone and noise",
+    (
+        Speed(share=0.7),
+        Shift(share=0.5),
+        Reverb(share=0.1),
+        Noise(share=0.6),
+        Gain(share=0.8),
+        Telephone(share=0.3),
+    ),
+    Masks(),
+)
+"""What the hard tests may bring, drawn as often as not."""
 
 
 def in_noise(low: float, high: float) -> Policy:
@@ -59,7 +76,6 @@ def main() -> None:
     parser.add_argument("--noise", type=Path, required=True)
     parser.add_argument("--rooms", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--policy", default="strong")
     parser.add_argument("--family", default="conv")
     parser.add_argument("--home", type=Path, help="keep builds here, so that they resume")
     parser.add_argument("--output", type=Path)
@@ -77,7 +93,7 @@ def main() -> None:
         for name, augment in {
             "clean": {"policy": "clean"},
             "augmented": {
-                "policy": given.policy,
+                "policy": HARD.to_dict(),
                 "noise": train_noise,
                 "rooms": given.rooms.resolve(),
             },
