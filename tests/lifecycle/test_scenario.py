@@ -8,7 +8,15 @@ import yaml
 
 from aimass.base.contract import Task
 from aimass.base.errors import ScenarioError
-from aimass.lifecycle.scenario import MAX_BYTES, Data, Scenario, Training, read
+from aimass.lifecycle.scenario import (
+    MAX_BYTES,
+    Augment,
+    Data,
+    Features,
+    Scenario,
+    Training,
+    read,
+)
 
 GOOD: dict[str, Any] = {"name": "digits", "task": "transcribe", "data": {"train": "digits"}}
 
@@ -120,11 +128,14 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "data.train": (1, None, [], {}, True),
     "data.test": (1, ["a"]),
     "training": (80, "long", []),
-    "training.epochs": (0, -1, 10_001, 1.5, "many", "80", True, None, [1]),
+    "training.epochs": (0, -1, 100_001, 1.5, "many", "80", True, None, [1]),
     "training.batch_size": (0, -1, 4097, 2.5, "x", False, None),
     "training.learning_rate": (0, -1, 1.01, "fast", None, float("nan"), float("inf"), [0.1]),
     "training.seed": (-1, 0.5, "x", None, True),
-    "members": ("two", 1.5),
+    "members": ("two", 1.5, 3, None, [], [1], {"family": "conv"}),
+    "gates": (0.1, [], None),
+    "augment": ("standard", None),
+    "tune": ("training.epochs", [], None),
     "hotwords": ("one", 1, [1]),
 }
 
@@ -146,12 +157,9 @@ def refused_somewhere(path: Path) -> ScenarioError:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("members", 3),
         ("grammar", "a.fst"),
         ("hotwords", ["one"]),
-        ("start_from", "digits"),
         ("quality", "fast"),
-        ("members", None),
     ],
 )
 def test_what_this_version_does_not_do(tmp_path: Path, key: str, value: Any) -> None:
@@ -159,10 +167,27 @@ def test_what_this_version_does_not_do(tmp_path: Path, key: str, value: Any) -> 
     refused(path, f"sets '{key}'", "does not act on", f"Remove '{key}'", param=key)
 
 
-@pytest.mark.parametrize("task", ["classify", "embed"])
-def test_a_task_that_is_not_built_yet(tmp_path: Path, task: str) -> None:
-    path = write(tmp_path, GOOD | {"task": task})
-    refused(path, f"task '{task}'", "Write task: transcribe", param="task")
+@pytest.mark.parametrize("task", list(Task))
+def test_every_task(tmp_path: Path, task: Task) -> None:
+    assert read(write(tmp_path, GOOD | {"task": task.value})).task is task
+
+
+def test_members_have_sections_of_their_own(tmp_path: Path) -> None:
+    members = [{"family": "conv"}, {"name": "b", "seed": 4, "features": {"bins": 40}}]
+    sections = {"members": members, "training": {"seed": 7}, "augment": {"policy": "light"}}
+    first, second = read(write(tmp_path, GOOD | sections)).resolved()
+    assert (first.name, first.seed, first.features) == ("conv-1", 7, Features())
+    assert (second.name, second.seed, second.features) == ("b", 4, Features(bins=40))
+    assert first.augment == second.augment == Augment(policy="light")
+
+
+def test_members_of_one_name(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD | {"members": [{"name": "a"}, {"name": "a"}]})
+    refused(path, "two members called 'a'", param="members.name")
+
+
+def test_an_unknown_policy(tmp_path: Path) -> None:
+    refused_somewhere(write(tmp_path, GOOD | {"augment": {"policy": "loud"}}))
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -2,17 +2,13 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
-from aimass.base.errors import DataError
 from aimass.data.corpus import Corpus, read
-from aimass.lifecycle.build import _content, split
-from aimass.lifecycle.scenario import Data, Scenario
 from aimass.lifecycle.stages import Stages, fingerprint
-from data.folders import clips_in, digits_folder, write_table
+from data.folders import clips_in, write_table
 
 
 def test_work_is_done_once(tmp_path: Path) -> None:
@@ -78,60 +74,3 @@ def test_a_fingerprint_sees_every_change(tmp_path: Path) -> None:
     seen.append(fingerprint(Corpus(folder_of(tmp_path / "twin", "a.flac").clips, "mine", data)))
     texts = [json.dumps(one) for one in seen]
     assert len(set(texts)) == len(texts)
-
-
-def plan(train: Path, **others: Path) -> Scenario:
-    return Scenario.model_validate(
-        {"name": "a", "task": "transcribe", "data": Data(train=train, **others)}
-    )
-
-
-def test_content_does_not_depend_on_places(tmp_path: Path) -> None:
-    one = digits_folder(tmp_path / "one", ["zero"])
-    two = digits_folder(tmp_path / "deep/er/two", ["zero"])
-    found = [_content(split(plan(folder))[0]) for folder in (one, two)]
-    assert found[0] == found[1]
-    table = two / "metadata.tsv"
-    table.write_text(table.read_text().replace("\tzero\t", "\tnull\t", 1))
-    assert _content(split(plan(two))[0]) != found[0]
-
-
-def test_official_splits_are_kept(tmp_path: Path) -> None:
-    splits, _ = split(plan(digits_folder(tmp_path / "one", ["zero"])))
-    assert {clip.split for clip in (*splits.train, *splits.dev)} == {"train"}
-    assert {clip.split for clip in splits.test} == {"test"}
-    assert (len(splits.train) + len(splits.dev), len(splits.test)) == (24, 6)
-
-
-def test_without_splits_both_sets_are_held_out(tmp_path: Path) -> None:
-    clips_in(tmp_path, *(f"{n}.flac" for n in range(60)))
-    write_table(tmp_path, ["file", "text"], [[f"{n}.flac", "one"] for n in range(60)])
-    splits, licence = split(plan(tmp_path))
-    assert len(splits.train) + len(splits.dev) + len(splits.test) == 60
-    assert 1 <= len(splits.dev) <= 12 and 1 <= len(splits.test) <= 12
-    assert licence == "not stated"
-    write_table(tmp_path, ["file", "text"], [[f"{n}.flac", "one"] for n in range(59, -1, -1)])
-    again, _ = split(plan(tmp_path))
-    assert {c.id for c in again.dev} == {c.id for c in splits.dev}  # names decide, not the order
-
-
-def test_sets_of_their_own(tmp_path: Path) -> None:
-    train = folder_of(tmp_path / "train", "a.flac", "b.flac").source
-    dev = folder_of(tmp_path / "dev", "c.flac").source
-    test = folder_of(tmp_path / "test", "d.flac").source
-    (test / "LICENSE").write_text("theirs")
-    splits, licence = split(plan(train, dev=dev, test=test))
-    assert [len(s) for s in (splits.train, splits.dev, splits.test)] == [2, 1, 1]
-    assert licence == "not stated\n\ntheirs"
-    with pytest.raises(DataError, match="in both"):
-        split(plan(train, dev=dev, test=train))
-
-
-def test_a_copied_test_set_is_found(tmp_path: Path) -> None:
-    words = digits_folder(tmp_path / "words", ["zero"])
-    shutil.copy(words / "audio/0_theo_5.flac", words / "audio/renamed.flac")
-    rows = (words / "metadata.tsv").read_text()
-    (words / "metadata.tsv").write_text(rows + "audio/renamed.flac\ttheo\tzero\ttest\n")
-    splits, _ = split(plan(words))
-    with pytest.raises(DataError, match=r"in both .* as .*common recordings"):
-        _content(splits)
