@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aimass.base.settings import Settings
 from aimass.cli.progress import shown
-from aimass.lifecycle.build import _job
+from aimass.lifecycle.build import job_of
 from aimass.lifecycle.members import train_member
 from aimass.lifecycle.prepare import prepare
 from aimass.lifecycle.scenario import Scenario
@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, shown() as progress:
         config, stages = Settings(home=Path(home)), Stages(Path(home) / "builds/bench")
         prepared = prepare(plan, config, stages, progress)
-        job = _job(plan, plan.resolved()[0], prepared, stages, config)
+        job = job_of(plan, plan.resolved()[0], prepared, stages, config)
         wall, whole, own = time.perf_counter(), time.process_time(), time.thread_time()
         train_member(job, stages.folder / "trained", progress)
         model = time.thread_time() - own

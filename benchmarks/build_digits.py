@@ -3,8 +3,9 @@
     python benchmarks/build_digits.py PATH_TO_FSDD [--ship] [--output results.json]
 
 PATH_TO_FSDD holds `metadata.tsv` with the official split: takes 0 to 4 of each digit and speaker
-are the test. As the same speakers train and test there, takes 5 to 9 are dev. The build runs in a home of its own, so nothing is reused. `--ship` puts the bundle
-into the package, as `src/aimass/bundles/digits`.
+are the test. As the same speakers train and test there, takes 5 to 9 are dev. The build runs in a
+home of its own, so nothing is reused. `--ship` puts the bundle into the package, as
+`src/aimass/bundles/digits`.
 """
 
 import argparse
