@@ -77,15 +77,20 @@ def connected(pieces: Sequence[Samples], entry: Entry, rate: int) -> Samples:
 def _background(pieces: Sequence[Samples], starts: Starts, entry: Entry, rate: int) -> Samples:
     """Noise in the pauses alone; its level goes from piece to piece on a line in decibels."""
     length = int(starts[-1])
-    noise = coloured([entry], size_for(length), rate)[0][:length]
-    noise /= np.float32(np.sqrt(np.dot(noise, noise) / length) + 1e-12)
+    open_ = np.ones(length, np.float32)
+    for piece, start in zip(pieces, starts, strict=False):
+        open_[start : start + len(piece)] = 1 - _window(len(piece), rate)
+    pauses = np.flatnonzero(open_)
+    if not len(pauses):
+        return open_
+    # Only as much as is heard: speech parts the pauses, so nobody hears where one goes on.
+    noise = coloured([entry], size_for(len(pauses)), rate)[0][: len(pauses)]
+    noise /= np.float32(np.sqrt(np.dot(noise, noise) / len(noise)) + 1e-12)
     ends = [(start, start + len(x)) for x, start in zip(pieces, starts, strict=False)]
     levels = np.log(np.repeat([floor(x, rate) for x in pieces], 2) + 1e-8)
-    level = np.exp(np.interp(np.arange(length), np.array(ends).reshape(-1), levels))
-    open_ = np.ones(length, np.float32)
-    for (start, end), piece in zip(ends, pieces, strict=True):
-        open_[start:end] = 1 - _window(len(piece), rate)
-    return np.asarray(noise * open_ * level, np.float32)
+    level = np.exp(np.interp(pauses, np.array(ends).reshape(-1), levels))
+    open_[pauses] *= (noise * level).astype(np.float32)
+    return open_
 
 
 def floor(samples: Samples, rate: int) -> float:

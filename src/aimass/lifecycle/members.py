@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.queues import Queue
 from pathlib import Path
 from threading import Thread
@@ -190,6 +190,15 @@ def _start_worker(told: "Queue[tuple[str, int, int | None] | None]") -> None:
     global _told
     _told = told
     os.nice(1)  # the process that shows progress comes first
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A build that is killed takes its workers with it, wherever they are in their work."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(job: Job, folder: Path) -> None:
