@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from aimass.base.errors import FeatureError
-from aimass.features.spec import COMPRESSIONS, KINDS, FeatureSpec
+from aimass.features.spec import COMPRESSIONS, KINDS, WHISPER_BINS, FeatureSpec
 from aimass.registry.bundle import Features
 
 from .heard import SPECS
@@ -23,6 +23,8 @@ DIGITS = Path(__file__).parents[2] / "src/aimass/bundles/digits"
 @st.composite
 def specs(draw: st.DrawFn) -> FeatureSpec:
     kind = draw(st.sampled_from(KINDS))
+    if kind == "whisper":
+        return FeatureSpec(kind=kind, bins=draw(st.sampled_from(WHISPER_BINS)))
     shift = draw(st.floats(5, 20))
     return FeatureSpec(
         sample_rate=draw(st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000])),
