@@ -88,10 +88,25 @@ def test_pool_stays_a_number_for_an_hour() -> None:
     assert torch.allclose(rows[0, -1], whole(layer, x)[0, -1], atol=1e-2)
 
 
-def test_normalise_takes_moments() -> None:
-    layer = Normalise(2)
-    layer.set(np.array([3, -1], np.float32), np.array([2, 0.5], np.float32))
-    assert whole(layer, torch.tensor([[[5.0, 0.0]]])).tolist() == [[[1.0, 2.0]]]
+@pytest.mark.parametrize("floor", [None, -3.0])
+def test_normalise_measures(floor: float | None) -> None:
+    layer, rows = Normalise(3, floor), 4 * noise(500, 3) - torch.tensor([1.0, 0.0, 5.0])
+    assert layer.fresh
+    layer.measure(rows)
+    assert not layer.fresh
+    found = whole(layer, rows.unsqueeze(0))[0]
+    assert found.mean(0).abs().max() < 1e-5
+    assert (found.std(0) - 1).abs().max() < 2e-3
+    layer.measure(torch.ones(9, 3))  # columns that never change
+    assert torch.isfinite(whole(layer, rows.unsqueeze(0))).all()
+
+
+def test_digital_silence_is_a_quiet_room() -> None:
+    layer = Normalise(1, floor=-10.0)
+    rows = torch.tensor([[[-16.0], [-14.0], [-10.0], [-6.0], [2.0]]])
+    found = whole(layer, rows)[0, :, 0]
+    wanted = [math.log(math.exp(-10) + math.exp(x)) for x in (-16, -14, -10, -6, 2)]
+    assert found.tolist() == pytest.approx(wanted, abs=1e-4)
 
 
 def test_stack_puts_frames_side_by_side() -> None:

@@ -12,7 +12,7 @@ import tomli_w
 from onnx import TensorProto, helper
 
 from aimass.base.digests import of_file
-from aimass.features.fbank import FeatureSpec
+from aimass.features.spec import FeatureSpec
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle
 from aimass.runtime.bundled import golden
@@ -21,7 +21,13 @@ from aimass.text.tokens import TokenSet
 
 FEATURES = FeatureSpec(sample_rate=8000, bins=20)
 TOKENS = TokenSet(("▁low", "▁high"))
-GRAPH = {"stack": 2, "cache": [1, 1, 1], "tail": 0.2, "precision": "float"}
+GRAPH = {
+    "stack": 2,
+    "cache": [1, 1, 1],
+    "tail": 0.2,
+    "precision": "float",
+    "whole": False,
+}
 
 
 def manifest(name: str = "tiny", **changes: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from aimass.base.errors import BundleError, IntegrityError
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle, load
 from aimass.runtime.bundled import BundleEngine
-from aimass.text.tokens import TokenSet
+from aimass.text.tokens import BLANK, LabelSet, TokenSet
 
 from .bundles import FEATURES, TOKENS, copy_of, make, manifest, sign, tones
 
@@ -68,6 +68,38 @@ def test_the_same_content_gives_the_same_digest(whole: Bundle, tmp_path: Path) -
     assert again.digest == whole.digest
     assert make(tmp_path / "other", bias=-9.5).digest != whole.digest
     assert make(tmp_path / "third", language="de").digest != whole.digest
+
+
+@pytest.mark.parametrize(
+    ("task", "wanted"),
+    [
+        ("transcribe", TOKENS),
+        ("classify", LabelSet(("▁low", "▁high", BLANK))),
+        ("embed", LabelSet(())),
+    ],
+)
+def test_what_the_outputs_stand_for(tmp_path: Path, task: str, wanted: TokenSet | LabelSet) -> None:
+    assert make(tmp_path / "bundle", task=task).symbols() == wanted
+
+
+@pytest.mark.parametrize(("language", "wanted"), [("en", ("en",)), ("zh+en", ("zh", "en"))])
+def test_languages(tmp_path: Path, language: str, wanted: tuple[str, ...]) -> None:
+    assert make(tmp_path / "bundle", language=language).manifest.languages == wanted
+
+
+def test_a_bundle_from_before_graphs_could_be_whole(folder: Path) -> None:
+    sign(folder, lambda content: content["graph"].pop("whole"))
+    assert not load(folder).manifest.graph.whole
+
+
+def test_weights_to_start_from_are_sealed_too(whole: Bundle, tmp_path: Path) -> None:
+    folder = copy_of(whole, tmp_path / "bundle")
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    written = bundles.write(folder, manifest(), whole.golden())
+    assert "weights.safetensors" in written.manifest.files
+    assert written.digest != whole.digest
+    change_byte(folder / "weights.safetensors", 0)
+    refused(folder, "weights.safetensors", "changed after it was packed", kind=IntegrityError)
 
 
 def test_loud_golden_is_clipped(tmp_path: Path) -> None:
@@ -183,6 +215,9 @@ CHANGES: dict[str, Change] = {
     "stack": lambda c: c["graph"].update(stack=0),
     "cache": lambda c: c["graph"].update(cache=[1, 2]),
     "tail": lambda c: c["graph"].update(tail=1e9),
+    "whole": lambda c: c["graph"].update(whole="perhaps"),
+    "compression": lambda c: c["features"].update(compression="zip"),
+    "kind of features": lambda c: c["features"].update(kind="chroma"),
     "digest": lambda c: c["files"].update({bundles.GRAPH: 7}),
 }
 

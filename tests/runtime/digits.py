@@ -10,16 +10,19 @@ import torch
 
 from aimass.audio.decode import load as load_audio
 from aimass.base.contract import Samples
+from aimass.compression.export import cache as cache_of
 from aimass.compression.export import export
 from aimass.data.corpus import Clip, read
-from aimass.features.fbank import FeatureSpec
-from aimass.models.causal_conv import CausalConv, CausalConvSpec
+from aimass.features.spec import FeatureSpec
+from aimass.models.model import SpeechModel
+from aimass.models.spec import Head, ModelSpec
+from aimass.models.stem import Normalise
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle
 from aimass.runtime.bundled import BundleEngine, golden
 from aimass.runtime.graph import StreamingGraph
 from aimass.runtime.load import shipped
-from aimass.text.tokens import TokenSet
+from aimass.text.tokens import LabelSet, TokenSet
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 DIGITS = SAMPLES / "digits"
@@ -46,25 +49,47 @@ def samples(path: Path) -> Samples:
 
 def babbling(folder: Path) -> Bundle:
     """A bundle of random float weights, which says much, and another thing at the least change."""
-    shape = CausalConvSpec(40, 6, channels=24, blocks=3, kernel=7)
-    with torch.random.fork_rng(devices=[]):
+    tokens = TokenSet(("▁a", "▁b", "c", "d", "▁"))
+    return _random(folder, "transcribe", "ctc", tokens, tokens.size)
+
+
+def guessing(folder: Path) -> Bundle:
+    """A bundle of random weights that gives one of three labels, and changes its mind."""
+    labels = LabelSet(("left", "other thing", "右"))
+    return _random(folder, "classify", "classify", labels, labels.size)
+
+
+def voices(folder: Path) -> Bundle:
+    """A bundle of random weights that gives voiceprints."""
+    return _random(folder, "embed", "embed", LabelSet(()), 16)
+
+
+def _random(
+    folder: Path, task: str, head: Head, symbols: TokenSet | LabelSet, outputs: int
+) -> Bundle:
+    shape = ModelSpec("conv", head, 40, outputs, channels=24, blocks=3, kernel=7)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(4)
-        model = CausalConv(shape).eval()
-        model.mean.fill_(-9)
-        model.scale.fill_(0.4)
-        with torch.no_grad():
-            model.head.weight.mul_(6)
+        model = SpeechModel(shape).eval()
+        assert isinstance(model.front, Normalise)
+        model.front.mean.fill_(-9)
+        model.front.scale.fill_(0.4)
+        model.get_parameter("head.output.weight").mul_(6)
     folder.mkdir()
     export(model, folder / bundles.GRAPH)
-    tokens = TokenSet(("▁a", "▁b", "c", "d", "▁"))
-    tokens.save(folder / bundles.TOKENS)
+    symbols.save(folder / bundles.TOKENS)
     (folder / bundles.LICENCE).write_text("none\n")
     features = FeatureSpec(sample_rate=RATE, bins=40)
-    graph: dict[str, Any] = {"stack": 4, "cache": [3, 24, 6], "tail": 0.4, "precision": "float"}
+    graph: dict[str, Any] = {
+        "stack": shape.stack,
+        "cache": list(cache_of(model)),
+        "tail": 0.4,
+        "precision": "float",
+    }
     runs = StreamingGraph(folder / bundles.GRAPH, bundles.Graph.model_validate(graph), features)
     manifest = {
-        "name": "babbling",
-        "task": "transcribe",
+        "name": folder.name,
+        "task": task,
         "language": "en",
         "metric": "wer",
         "parameters": 1,
@@ -74,7 +99,7 @@ def babbling(folder: Path) -> Bundle:
         "lineage": {},
         "licences": {},
     }
-    return bundles.write(folder, manifest, golden(runs, speech()[:RATE], tokens))
+    return bundles.write(folder, manifest, golden(runs, speech()[:RATE], symbols))
 
 
 def speech() -> Samples:

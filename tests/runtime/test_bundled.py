@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimass.base.contract import Engine, Hypothesis, RecognizeOptions, Samples, StreamingEngine
-from aimass.base.errors import BundleError, IntegrityError
-from aimass.features.fbank import Frames
+from aimass.base.errors import BundleError, IntegrityError, RequestError
+from aimass.features.spec import Frames
 from aimass.registry import bundle as bundles
-from aimass.runtime import ctc
+from aimass.runtime import graph as graphs
 from aimass.runtime.bundled import BundleEngine
-from aimass.runtime.graph import PosteriorStream, StreamingGraph
+from aimass.runtime.graph import LogProbs, PosteriorStream, StreamingGraph
+from aimass.text.tokens import LabelSet
 
 from . import digits
 from .digits import RATE, speech
@@ -47,7 +48,7 @@ def assert_same(found: Hypothesis, wanted: Hypothesis) -> None:
 
 
 def test_a_stream_in_any_pieces_is_the_whole(babbling: BundleEngine) -> None:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(st.integers(0, 4 * RATE), max_size=15), st.integers(0, 4 * RATE))
     def law(cuts: list[int], count: int) -> None:
         samples = speech()[:count]
@@ -74,12 +75,12 @@ def test_long_input_runs_in_bounded_steps(
     sizes: list[int] = []
     step = babbling.graph.step
 
-    def noted(features: Frames, cache: ctc.LogProbs) -> tuple[ctc.LogProbs, ctc.LogProbs]:
+    def noted(features: Frames, cache: LogProbs) -> tuple[LogProbs, LogProbs]:
         sizes.append(features.shape[1])
         return step(features, cache)
 
     monkeypatch.setattr(babbling.graph, "step", noted)
-    monkeypatch.setattr(ctc, "CHUNK_STEPS", 25)
+    monkeypatch.setattr(graphs, "CHUNK_STEPS", 25)
     assert_same(babbling.recognize(samples, WORDS), wanted)
     assert max(sizes) == 100 and len(sizes) > 10
 
@@ -181,7 +182,7 @@ def test_it_keeps_the_contract(babbling: BundleEngine) -> None:
 def planted(folder: Path, size: float) -> None:
     """Add to the bias of a word in the graph of a bundle."""
     graph = onnx.load(folder / bundles.GRAPH)
-    (tensor,) = [t for t in graph.graph.initializer if t.name == "model.head.bias"]
+    (tensor,) = [t for t in graph.graph.initializer if t.name == "model.head.output.bias"]
     values = onnx.numpy_helper.to_array(tensor).copy()
     values[0] += size
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
@@ -235,7 +236,62 @@ def test_a_graph_that_does_not_load(tmp_path: Path, babbling: BundleEngine) -> N
 def test_the_shipped_model_is_what_was_packed() -> None:
     bundle = digits.engine().bundle
     assert bundle.golden().text in {clip.text for clip in digits.clips()}
-    assert sorted(digits.engine().tokens.symbols) == sorted(
+    assert sorted(digits.engine().symbols.symbols) == sorted(
         f"▁{word}" for word in {clip.text for clip in digits.clips()}
     )
     assert bundle.manifest.parameters <= 300_000
+
+
+@pytest.fixture(scope="module")
+def guessing(tmp_path_factory: pytest.TempPathFactory) -> BundleEngine:
+    return BundleEngine(digits.guessing(tmp_path_factory.mktemp("bundle") / "guessing"))
+
+
+def test_labels_are_the_same_in_any_pieces(guessing: BundleEngine) -> None:
+    labels = guessing.symbols.symbols
+    said = set()
+
+    @settings(max_examples=40)
+    @given(st.lists(st.integers(0, 4 * RATE), max_size=15), st.integers(1, 4 * RATE))
+    def law(cuts: list[int], count: int) -> None:
+        samples = speech()[:count]
+        found = guessing.recognize(samples, WORDS)
+        assert_same(streamed(guessing, samples, cuts), found)
+        (segment,) = found.segments
+        (word,) = segment.words
+        assert segment.text == word.text in labels
+        assert segment.tokens == (labels.index(segment.text),)
+        assert (word.start, word.end) == (0, segment.end) == (0, count / RATE)
+        assert 1 / 3 <= segment.confidence <= 1
+        said.add(segment.text)
+
+    law()
+    assert len(said) > 1  # it does change its mind
+
+
+def test_a_label_grows_from_nothing(guessing: BundleEngine) -> None:
+    stream = guessing.stream()
+    assert stream.results().segments == ()
+    stream.accept(speech()[:RATE])
+    first = stream.results()
+    assert first.text in guessing.symbols.symbols and first.segments[0].words == ()
+    assert isinstance(guessing.symbols, LabelSet)
+
+
+def test_voiceprints_are_no_words(tmp_path: Path) -> None:
+    engine = BundleEngine(digits.voices(tmp_path / "voices"))
+    rows = engine.graph.log_probs(speech())
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(len(rows)), abs=1e-4)
+    assert engine.bundle.golden().text == ""
+    for ask in (engine.stream, lambda: engine.recognize(speech(), WORDS)):
+        with pytest.raises(RequestError, match="'voices', which gives voiceprints") as caught:
+            ask()
+        assert caught.value.param == "model"
+
+
+@pytest.mark.parametrize("language", ["de", "xx", "enx"])
+def test_a_language_that_was_not_trained(babbling: BundleEngine, language: str) -> None:
+    with pytest.raises(RequestError, match=f"language '{language}'") as caught:
+        babbling.recognize(speech(), RecognizeOptions(language=language))
+    assert (caught.value.expected, caught.value.param) == ("en", "language")
+    assert babbling.recognize(speech(), RecognizeOptions(language="en-GB")).language == "en"

@@ -191,9 +191,16 @@ class LabelSet:
         """The labels of training texts, in order.
 
         Raises:
-            DataError: fewer than two, which leaves nothing to tell apart.
+            DataError: fewer than two, which leaves nothing to tell apart; or one that is no name.
         """
         labels = tuple(sorted(set(texts)))
+        for label in labels:
+            if not label.strip() or label.splitlines() != [label]:
+                raise DataError(
+                    f"a recording has the label {label[:40]!r}",
+                    expected="a name in one line",
+                    fix="Correct its text, or leave it out",
+                )
         if len(labels) < 2:
             raise DataError(
                 f"the training data has {len(labels)} label",
