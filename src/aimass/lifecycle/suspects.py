@@ -28,6 +28,7 @@ from aimass.evaluation.units import units
 from aimass.features.spec import FeatureSpec
 from aimass.features.stream import extract_batch
 from aimass.runtime.transcribe import hear_blocks, put_together
+from aimass.training.loop import one_thread
 
 Floats = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int64]
@@ -72,6 +73,7 @@ def closed(clips: Sequence[Clip], few: int = 8) -> list[Clip]:
     return kept if 2 <= len(often) <= MAX_LABELS and 2 * len(kept) >= len(clips) else []
 
 
+@one_thread()
 def cross_validated(
     clips: Sequence[Clip], spec: SuspectSpec = SuspectSpec(), *, progress: Progress = no_progress
 ) -> list[Finding]:

@@ -76,7 +76,7 @@ class TrainSpec:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One thread for the model, the other core for the batches: 1.5 times faster than two.
 
     The layers are so small that splitting each of them costs more than it saves (LOG.md), and
@@ -90,7 +90,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@_one_thread()
+@one_thread()
 def train(
     model: SpeechModel,
     aim: nn.Module,
