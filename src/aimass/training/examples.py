@@ -107,7 +107,7 @@ class TrainingSet:
             self._stack,
         )
         rng = generator(self._seed, "masks", epoch, utterances[0])
-        masks = augment.policy.at(augment.strength(number)).masks
+        masks = augment.policy_of(number).masks
         names = tuple(tuple(examples[index].name for index in group) for group in groups)
         features = hide(batch.features, rng, masks, lengths=batch.lengths * self._stack)
         return Batch(features, batch.lengths, batch.targets, batch.target_lengths, names)

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -82,6 +82,10 @@ class AugmentSpec:
             return epoch
         return self.ramp_epochs + (epoch - self.ramp_epochs) % self.passes
 
+    def policy_of(self, number: int) -> Policy:
+        """The policy of a pass."""
+        return self.policy.at(self.strength(number))
+
     def strength(self, number: int) -> float:
         """How much of the augmentation a pass has, 0 to 1."""
         return min(1.0, number / self.ramp_epochs) if self.ramp_epochs else 1.0
@@ -106,6 +110,10 @@ class Utterance:
     examples: tuple[str, ...]
     join: Entry
     record: Record
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the file of records."""
+        return {"examples": list(self.examples), "join": self.join, "record": self.record}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +191,7 @@ class Passes:
         self._columns = front.columns if front else features.columns
         self._inputs += [front.inputs] if front else []
         self._by_name = {example.name: example for example in examples}
+        self._policy = lru_cache(maxsize=2)(augment.policy_of)
         self._loaded = lru_cache(maxsize=2)(self._load)
 
     def get(self, number: int) -> Pass:
@@ -217,7 +226,7 @@ class Passes:
         join = Join((low, low + (high - low) * strength)).draw(rng, len(group))
         rate = self.features.sample_rate
         seconds = sum(len(e.samples) for e in chosen) / rate + sum(join["pauses"])
-        record = policies.draw(self.augment.policy.at(strength), rng, seconds, self._sounds)
+        record = policies.draw(self._policy(number), rng, seconds, self._sounds)
         return Utterance(names, join, record)
 
     def waveforms(self, utterances: Sequence[Utterance]) -> list[Samples]:
@@ -266,7 +275,7 @@ class Passes:
                     lengths.append(len(frames))
                     sink.write(frames.astype(np.float16).tobytes())
                 for utterance in utterances:
-                    records.write(json.dumps(asdict(utterance)) + "\n")
+                    records.write(json.dumps(utterance.to_dict()) + "\n")
         np.save(folder / ENDS, np.cumsum(lengths, dtype=np.int64))
 
     def _blocks(self, number: int) -> Iterator[list[Utterance]]:
