@@ -17,8 +17,8 @@ class NothingToCheck(Exception):
 class Import:
     """One import as written: ``target`` is dotted and absolute, ``names`` what is taken from it.
 
-    ``lazy`` imports stand inside a function or are made by `import_module`; those under
-    ``TYPE_CHECKING`` count like any other.
+    ``lazy`` imports stand inside a function, under ``TYPE_CHECKING`` or are made by
+    `import_module`.
     """
 
     target: str
@@ -120,6 +120,8 @@ def _walk(node: ast.AST, *, lazy: bool) -> Iterator[tuple[ast.AST, bool]]:
     """Every node below, with whether it only runs when a function is called."""
     for child in ast.iter_child_nodes(node):
         inside = lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(child, ast.If):
+            inside = inside or ast.unparse(child.test).endswith("TYPE_CHECKING")
         yield child, lazy
         yield from _walk(child, lazy=inside)
 

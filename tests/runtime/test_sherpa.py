@@ -268,10 +268,11 @@ def test_our_own_exported_model_runs_in_sherpa(tmp_path: Path) -> None:
     import torch
 
     from aimass.compression.export import export
-    from aimass.models.causal_conv import CausalConv, CausalConvSpec
+    from aimass.models.model import SpeechModel
+    from aimass.models.spec import ModelSpec
 
     torch.manual_seed(0)
-    export(CausalConv(CausalConvSpec(bins=80, outputs=5, channels=16)), tmp_path / "model.onnx")
+    export(SpeechModel(ModelSpec(columns=80, outputs=5, channels=16)), tmp_path / "model.onnx")
     symbols = ["▁a", "b", "▁c", "d", "<blk>"]
     lines = (f"{symbol} {index}\n" for index, symbol in enumerate(symbols))
     (tmp_path / "tokens.txt").write_text("".join(lines), encoding="utf-8")
