@@ -33,7 +33,7 @@ def test_every_size_of_the_dial(family: Family, wanted: int, bands: int) -> None
     assert replace(found, channels=spec.channels, blocks=spec.blocks) == spec
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     family=st.sampled_from(FAMILIES),
     head=st.sampled_from(HEADS),

@@ -1,5 +1,7 @@
 """Several processes that share every batch take the steps of one."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,15 +29,29 @@ def trained(group: Group, folder: Path) -> None:
     save_file(best.state_dict(), folder / f"rank-{group.rank}.safetensors")
 
 
+def trained_until_it_fails(group: Group, folder: Path, why: str) -> None:
+    trained(group, folder)
+    group.add(torch.zeros(1), [])  # both have come so far
+    if group.rank == 1:
+        raise TrainingError(why, expected="nothing of the kind", fix="Try again")
+    group.add(torch.zeros(1), [])  # waits for the other
+
+
+def killed(group: Group) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def result(folder: Path, rank: int = 0) -> dict[str, Tensor]:
     return load_file(folder / f"rank-{rank}.safetensors")
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+def test_two_processes_train_as_one_and_fail_as_one(tmp_path: Path) -> None:
     both, alone = tmp_path / "both", tmp_path / "alone"
     for folder in (both, alone):
         folder.mkdir()
-    launch(2, trained, both)
+    with pytest.raises(TrainingError, match="the sky fell") as caught:
+        launch(2, trained_until_it_fails, both, "the sky fell")
+    assert caught.value.fix == "Try again"  # the cause, not what followed from it
     trained(ALONE, alone)
     sizes = {len(b) for e in range(3) for b in tiny.data(alone, batch_size=11).plan(e)}
     assert 1 in sizes  # and so one process had nothing to do
@@ -50,13 +66,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert (both / CHECKPOINT).is_file()
 
 
-def fails(group: Group, why: str) -> None:
-    if group.rank == 1:
-        raise TrainingError(why, expected="nothing of the kind", fix="Try again")
-    group.add(torch.zeros(1), [])
-
-
-def test_the_cause_of_a_failure_comes_through() -> None:
-    with pytest.raises(TrainingError, match="the sky fell") as caught:
-        launch(2, fails, "the sky fell")
-    assert caught.value.fix == "Try again"
+def test_a_process_that_is_killed() -> None:
+    with pytest.raises(TrainingError, match="a process that trained was killed") as caught:
+        launch(1, killed)
+    assert "memory" in caught.value.fix

@@ -1,9 +1,9 @@
 """Several processes that train one model: each takes a share of every batch."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from aimass.base.errors import AimassError
+from aimass.base.errors import TrainingError
 from aimass.training.examples import Batch
 
 
@@ -64,28 +64,61 @@ def launch(size: int, function: Callable[..., object], *arguments: Any) -> None:
         function: of a module, so that another process finds it; leaves its results in files.
 
     Raises:
-        AimassError: what stopped the process that failed.
+        Exception: what stopped the first process that failed; the others are ended.
+        TrainingError: a process that was killed.
     """
-    with TemporaryDirectory() as folder, ProcessPoolExecutor(size, get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with TemporaryDirectory() as folder:
         meeting = Path(folder) / "meeting"
-        done = [
-            pool.submit(_join, Group(rank, size), meeting, function, arguments)
-            for rank in range(size)
+        ends = [context.Pipe(duplex=False) for _ in range(size)]
+        processes = [
+            context.Process(
+                target=_join, args=(Group(rank, size), meeting, tell, function, arguments)
+            )
+            for rank, (_, tell) in enumerate(ends)
         ]
-        wait(done)
-    errors = [error for one in done if (error := one.exception())]
-    # When one process fails, the others fail for want of it; the cause is the one we know.
-    errors.sort(key=lambda error: not isinstance(error, AimassError))
-    if errors:
-        raise errors[0]
+        try:
+            for process, (_, tell) in zip(processes, ends, strict=True):
+                process.start()
+                tell.close()
+            _wait([told for told, _ in ends])
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+
+
+def _wait(waiting: list[Connection]) -> None:
+    """Until every process said that it is done."""
+    while waiting:
+        for told in wait(waiting):
+            assert isinstance(told, Connection)
+            try:
+                error = told.recv()
+            except EOFError:
+                error = TrainingError(
+                    "a process that trained was killed",
+                    expected="all of them to come to the end",
+                    fix="See whether memory ran out; train in fewer processes or smaller batches",
+                )
+            if error is not None:
+                raise error
+            waiting.remove(told)
 
 
 def _join(
-    group: Group, meeting: Path, function: Callable[..., object], arguments: tuple[Any, ...]
+    group: Group,
+    meeting: Path,
+    tell: Connection,
+    function: Callable[..., object],
+    arguments: tuple[Any, ...],
 ) -> None:
+    """The life of one process; it tells its error first, since the others wait for it in vain."""
     where = f"file://{meeting}"
-    dist.init_process_group("gloo", init_method=where, rank=group.rank, world_size=group.size)
     try:
+        dist.init_process_group("gloo", init_method=where, rank=group.rank, world_size=group.size)
         function(group, *arguments)
-    finally:
-        dist.destroy_process_group()
+    except Exception as error:
+        tell.send(error)
+    else:
+        tell.send(None)
