@@ -31,7 +31,7 @@ TWO = DIGITS / rows_of(["two"])[0][0]
 def test_help(aimass: Command) -> None:
     said = aimass("--help")
     assert (said.code, said.err) == (0, "")
-    for command in ("build", "transcribe", "eval", "serve", "doctor", "models"):
+    for command in ("build", "tune", "due", "transcribe", "eval", "serve", "doctor", "models"):
         assert command in said.out
         about = aimass(command, "--help")
         assert about.code == 0 and f" {command} [OPTIONS]" in strip_ansi(about.out)

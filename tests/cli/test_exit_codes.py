@@ -130,14 +130,22 @@ def test_training(aimass: Command, scenario: Path, monkeypatch: pytest.MonkeyPat
     def fails(*args: object) -> None:
         raise errors.TrainingError("the loss became nan", expected="a number", fix="Lower it")
 
-    monkeypatch.setattr("aimass.lifecycle.build.train", fails)
+    monkeypatch.setattr("aimass.lifecycle.build.train_members", fails)
     failed(aimass("build", scenario), 7, "training_error: the loss became nan")
 
 
 def test_audio_in_training_data(aimass: Command, scenario: Path) -> None:
     broken = next((scenario.parent / "words/audio").glob("*_5.flac"))
     broken.write_bytes(b"no sound")
-    failed(aimass("build", scenario), 3, broken.name)
+    failed(aimass("build", scenario), 4, broken.name, "unreadable: 1", "exclude: [unreadable]")
+
+
+def test_a_model_in_production_that_is_not_there(aimass: Command, scenario: Path) -> None:
+    failed(aimass("due", scenario, "--data", DIGITS), 5, "no version of 'zero' is in production")
+
+
+def test_a_scenario_without_ranges(aimass: Command, scenario: Path) -> None:
+    failed(aimass("tune", scenario), 4, "declares nothing to tune")
 
 
 def test_service(aimass: Command, scenario: Path, home: Path) -> None:
@@ -149,7 +157,7 @@ def test_interrupted(aimass: Command, scenario: Path, monkeypatch: pytest.Monkey
     def interrupts(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("aimass.lifecycle.build.train", interrupts)
+    monkeypatch.setattr("aimass.lifecycle.build.train_members", interrupts)
     failed(aimass("build", scenario), 130)
 
 

@@ -33,8 +33,8 @@ STAGES = ["prepare", "train", "export", "pack"]
 def test_a_build_says_what_it_published(journey: Journey) -> None:
     said = journey.said
     assert list(said) == [
-        "model", "version", "folder", "digest", "aliases", "member", "members", "gates",
-        "reports", "reused", "scorecard",
+        "model", "version", "folder", "digest", "aliases", "parameters", "precision", "member",
+        "members", "gates", "reports", "reused", "scorecard",
     ]  # fmt: skip
     assert (said["model"], said["version"], said["reused"]) == ("three", 1, [])
     assert said["aliases"] == ["production"]

@@ -1,9 +1,8 @@
 """`aimass build`, `tune` and `due`: a scenario from recordings to a model that stays good."""
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,10 +11,6 @@ from rich.table import Table
 
 from aimass.cli.common import Json, need_training, print_json
 from aimass.cli.progress import shown
-
-if TYPE_CHECKING:
-    from aimass.lifecycle.build import Built
-    from aimass.lifecycle.tune import Trial
 
 app = typer.Typer()
 
@@ -31,9 +26,9 @@ def build(scenario: ScenarioFile, as_json: Json = False) -> None:
     from aimass.lifecycle.build import build as build_scenario
 
     with shown() as progress:
-        built = build_scenario(scenario, progress=progress)
+        built = build_scenario(scenario, progress=progress).to_dict()
     if as_json:
-        print_json(_as_json(built))
+        print_json(built)
     else:
         _print_built(built)
 
@@ -53,19 +48,21 @@ def tune(
     from aimass.lifecycle.tune import tune as tune_scenario
 
     with shown() as progress:
-        tuned = tune_scenario(scenario, TuneSpec(trials, minutes), progress=progress)
+        tuned = tune_scenario(scenario, TuneSpec(trials, minutes), progress=progress).to_dict()
     if as_json:
-        print_json(tuned.to_dict())
+        print_json(tuned)
         return
-    console = Console(soft_wrap=True)
-    table = Table("trial", "", "dev error", "epochs", *tuned.best.values)
-    for trial in tuned.trials:
-        mark = " *" if trial.number == tuned.best.number else ""
-        table.add_row(f"{trial.number + 1}{mark}", *_cells(trial, list(tuned.best.values)))
+    console, best = Console(soft_wrap=True), tuned["best"]
+    table = Table("trial", "", "dev error", "epochs", *map(escape, best["values"]))
+    for trial in tuned["trials"]:
+        mark = " *" if trial["number"] == best["number"] else ""
+        table.add_row(f"{trial['number'] + 1}{mark}", *_cells(trial, list(best["values"])))
     console.print(table)
-    for key, value in tuned.best.values.items():
+    for key, value in best["values"].items():
         console.print(f"{key}: {value}", markup=False, highlight=False)
-    console.print(f"Dev error {tuned.best.dev:.2%}. Try: aimass build {tuned.path}", markup=False)
+    console.print(
+        f"Dev error {best['dev']:.2%}. Try: aimass build {tuned['scenario']}", markup=False
+    )
 
 
 @app.command()
@@ -99,54 +96,34 @@ def due(
         sys.exit(DUE)
 
 
-def _cells(trial: "Trial", keys: list[str]) -> list[str]:
-    dev = "" if trial.dev is None else f"{trial.dev:.2%}"
-    values = (trial.values.get(key, "") for key in keys)
-    shown = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
-    return [trial.state, dev, str(trial.epochs), *map(escape, shown)]
+def _cells(trial: dict[str, Any], keys: list[str]) -> list[str]:
+    dev = "" if trial["dev"] is None else f"{trial['dev']:.2%}"
+    values = (trial["values"].get(key, "") for key in keys)
+    texts = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
+    return [trial["state"], dev, str(trial["epochs"]), *map(escape, texts)]
 
 
-def _as_json(built: "Built") -> dict[str, Any]:
-    return {
-        "model": built.published.name,
-        "version": built.published.version,
-        "folder": str(built.published.folder),
-        "digest": built.bundle.digest,
-        "aliases": list(built.published.aliases),
-        "member": built.member,
-        "members": {
-            name: {split: card.summary() for split, card in cards.items()}
-            for name, cards in built.members.items()
-        },
-        "gates": asdict(built.verdict),
-        "reports": {name: str(path) for name, path in built.report.items()},
-        "reused": list(built.reused),
-        "scorecard": built.scorecard.to_dict(),
-    }
-
-
-def _print_built(built: "Built") -> None:
-    card, console = built.scorecard, Console(soft_wrap=True)
-    if len(built.members) > 1:
+def _print_built(built: dict[str, Any]) -> None:
+    card, gates, console = built["scorecard"], built["gates"], Console(soft_wrap=True)
+    if len(built["members"]) > 1:
         table = Table("member", "dev error", "test error", "95 % interval")
-        for name, cards in built.members.items():
-            low, high = cards["test"].interval
-            rates = (f"{cards[split].error_rate:.2%}" for split in ("dev", "test"))
-            mark = " *" if name == built.member else ""
+        for name, cards in built["members"].items():
+            low, high = cards["test"]["interval"]
+            rates = (f"{cards[split]['error_rate']:.2%}" for split in ("dev", "test"))
+            mark = " *" if name == built["member"] else ""
             table.add_row(escape(name) + mark, *rates, f"{low:.2%} to {high:.2%}")
         console.print(table)
-    low, high = card.interval
-    state = "published" if built.verdict.passed else "kept as candidate, not published"
+    low, high = card["interval"]
+    state = "published" if gates["passed"] else "kept as candidate, not published"
     console.print(
-        f"{built.published.name} version {built.published.version} is {state}: "
-        f"{card.metric} {card.error_rate:.2%} (95 % interval {low:.2%} to {high:.2%}) "
-        f"on {card.utterances} test utterances, "
-        f"{built.bundle.manifest.parameters:,} parameters, "
-        f"{built.bundle.manifest.graph.precision}"
+        f"{built['model']} version {built['version']} is {state}: "
+        f"{card['metric']} {card['error_rate']:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+        f"on {card['utterances']} test utterances, "
+        f"{built['parameters']:,} parameters, {built['precision']}"
     )
-    for reason in built.verdict.reasons:
+    for reason in gates["reasons"]:
         console.print(f"Gate: {reason}", markup=False)
-    for name, folder in built.report.items():
-        console.print(f"Report of the {name}: {folder / 'index.html'}", markup=False)
-    reference = built.published.name if built.verdict.passed else built.published.reference
+    for name, folder in built["reports"].items():
+        console.print(f"Report of the {name}: {Path(folder) / 'index.html'}", markup=False)
+    reference = built["model"] if gates["passed"] else f"{built['model']}@{built['version']}"
     console.print(f"Try: aimass transcribe FILE --model {reference}")

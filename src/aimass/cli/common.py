@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +21,8 @@ def print_json(value: Any) -> None:
 
 def need_training(*packages: str) -> None:
     """Refuse to begin without what trains models. Raises: MissingExtra."""
+    from importlib.util import find_spec
+
     needed: Sequence[str] = ("torch", "lhotse", *packages)
     if any(find_spec(name) is None for name in needed):
         raise MissingExtra(

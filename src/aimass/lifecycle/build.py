@@ -60,6 +60,27 @@ class Built:
     report: dict[str, Path]
     reused: tuple[str, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "model": self.published.name,
+            "version": self.published.version,
+            "folder": str(self.published.folder),
+            "digest": self.bundle.digest,
+            "aliases": list(self.published.aliases),
+            "parameters": self.bundle.manifest.parameters,
+            "precision": self.bundle.manifest.graph.precision,
+            "member": self.member,
+            "members": {
+                name: {split: card.summary() for split, card in cards.items()}
+                for name, cards in self.members.items()
+            },
+            "gates": {"passed": self.verdict.passed, "reasons": list(self.verdict.reasons)},
+            "reports": {name: str(path) for name, path in self.report.items()},
+            "reused": list(self.reused),
+            "scorecard": self.scorecard.to_dict(),
+        }
+
 
 def build(
     scenario: str | Path | Scenario,
