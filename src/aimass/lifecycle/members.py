@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from aimass.audio.decode import load as load_audio
 from aimass.augment.sounds import Sounds
-from aimass.base.contract import Progress, Samples, Task
+from aimass.base.contract import Progress, Samples, Task, no_progress
 from aimass.base.errors import TrainingError
 from aimass.base.files import new_folder, write_json
 from aimass.base.randomness import torch_seed
@@ -46,6 +46,7 @@ from aimass.training.frozen import FrozenFront, behind, joined
 from aimass.training.loop import LOG, Report, TrainSpec, train
 from aimass.training.objective import objective
 from aimass.training.passes import AugmentSpec, Example, Passes
+from aimass.training.processes import ALONE, Group, launch
 from aimass.training.start import start_from, whisper_of
 
 TAIL = 0.4  # seconds of silence in which the last word may still be decided
@@ -127,7 +128,8 @@ def augment_of(job: Job) -> AugmentSpec:
 def training_of(job: Job) -> TrainSpec:
     """The training of a member."""
     assert job.member.training is not None
-    return TrainSpec(**job.member.training.model_dump() | {"seed": job.member.seed})
+    given = job.member.training.model_dump(exclude={"processes"})
+    return TrainSpec(**given | {"seed": job.member.seed})
 
 
 def symbols_of(job: Job) -> TokenSet | LabelSet:
@@ -220,13 +222,23 @@ def named(progress: Progress, name: str, what: str, done: int, total: int | None
 
 
 def train_member(
-    job: Job, folder: Path, progress: Progress, report: Report = lambda row: None
+    job: Job,
+    folder: Path,
+    progress: Progress,
+    report: Report = lambda row: None,
+    group: Group = ALONE,
 ) -> None:
     """Train one member and leave weights, shape, front end and log in `folder`.
 
     Args:
         report: told the row of each epoch; what it raises ends the training.
+        group: the processes that train it together; where the scenario asks for several, they
+            are started, and their progress is in the log alone.
     """
+    assert job.member.training is not None
+    if job.member.training.processes > group.size:
+        launch(job.member.training.processes, _train_share, job, folder)
+        return
     features, spec = features_of(job), training_of(job)
     symbols = symbols_of(job)
     clips = {
@@ -260,7 +272,8 @@ def train_member(
     job.scratch.mkdir(parents=True, exist_ok=True)
     noted = _Noted(progress)
     log = job.scratch / LOG
-    with tracked(job.tracking, job.scratch, log, job.name, _told_of(job, shape)) as copy_log:
+    where = job.tracking if group.first else None
+    with tracked(where, job.scratch, log, job.name, _told_of(job, shape)) as copy_log:
 
         def told(row: dict[str, float]) -> None:
             noted.epoch(row)
@@ -276,7 +289,10 @@ def train_member(
             job.scratch,
             progress=noted,
             report=told,
+            group=group,
         ).cpu()
+    if not group.first:
+        return
     if front is not None:
         best = joined(model.cpu(), best)
     with new_folder(folder) as fresh:
@@ -287,6 +303,11 @@ def train_member(
         write_json(fresh / FEATURES, features.to_dict())
         (fresh / LOG).write_bytes((job.scratch / LOG).read_bytes())
         write_json(fresh / "inputs.json", inputs_of(job))
+
+
+def _train_share(group: Group, job: Job, folder: Path) -> None:
+    """One of several processes that train a member."""
+    train_member(job, folder, no_progress, group=group)
 
 
 class _Noted:

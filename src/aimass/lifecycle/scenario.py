@@ -118,7 +118,10 @@ class Augment(_Strict):
 
 
 class Training(_Strict):
-    """How long and how hard to train."""
+    """How long and how hard to train.
+
+    ``processes`` share every batch of one member; members train side by side anyway.
+    """
 
     epochs: Count = 80
     batch_size: int = Field(32, gt=0, le=4096, strict=True)
@@ -127,6 +130,7 @@ class Training(_Strict):
     weight_decay: float = Field(0.05, ge=0, le=1)
     patience: int = Field(0, ge=0, le=100_000, strict=True)
     keep: int = Field(3, gt=0, le=50, strict=True)
+    processes: int = Field(1, gt=0, le=64, strict=True)
     seed: Seed = 0
 
 

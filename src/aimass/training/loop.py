@@ -222,7 +222,9 @@ def _step(run: Run, batch: Batch, spec: TrainSpec, group: Group) -> float:
         loss = losses.sum() / len(batch.lengths)
         loss.backward()
     loss = group.add(loss.detach(), run.trained)
-    nn.utils.clip_grad_norm_(run.trained, spec.clip_norm)
+    norm = nn.utils.clip_grad_norm_(run.trained, spec.clip_norm)
+    if not math.isfinite(norm):  # a loss may be finite where its slope is not
+        raise _diverged("gradient", float(norm), run.position, "a finite length", own.names)
     for optimizer in run.optimizers:
         optimizer.step()
     return loss.item()
@@ -240,11 +242,23 @@ def _refuse_diverged(losses: Tensor, batch: Batch, position: Position) -> None:
     if bool(torch.isfinite(values).all()) and values.mean().item() <= limit:
         return
     worst = torch.nan_to_num(values, nan=torch.inf).argsort(descending=True)[:5].tolist()
-    named = "; ".join("+".join(batch.names[row]) or f"row {row}" for row in worst)
-    raise TrainingError(
-        f"the loss became {values.mean().item():.3g} at step {position.step}, the worst of its "
-        f"utterances: {named}",
-        expected=f"a finite number, at most {limit:.3g}",
+    expected = f"a finite number, at most {limit:.3g}"
+    names = [batch.names[row] for row in worst]
+    raise _diverged("loss", values.mean().item(), position, expected, names)
+
+
+def _diverged(
+    what: str,
+    value: float,
+    position: Position,
+    expected: str,
+    names: Sequence[tuple[str, ...]],
+) -> TrainingError:
+    named = "; ".join("+".join(joined) for joined in names[:5])
+    return TrainingError(
+        f"the {what} became {value:.3g} at step {position.step}, the worst of its utterances: "
+        f"{named}",
+        expected=expected,
         fix="Listen to these, see what `aimass data check` says of them, or lower learning_rate",
     )
 
