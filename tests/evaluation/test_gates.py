@@ -9,6 +9,7 @@ from aimass.base.errors import DataError
 from aimass.evaluation.cost import Cost
 from aimass.evaluation.gates import Gates, judge, needs_retraining, select
 from aimass.evaluation.scorecard import score
+from aimass.evaluation.verification import Trial, score_trials
 
 from .cards import card, labelled
 
@@ -120,3 +121,9 @@ def test_selecting() -> None:
 def test_time_decides_where_arithmetic_was_not_counted() -> None:
     cards = {"slow": card(GOOD, cost=Cost(1.0, 0.2)), "quick": card(GOOD, cost=Cost(1.0, 0.1))}
     assert select(cards) == "quick"
+
+
+def test_voiceprints_are_chosen_by_their_error_alone() -> None:
+    apart = score_trials([Trial(0.9, "a", "a"), Trial(0.1, "a", "b")])
+    mixed = score_trials([Trial(0.1, "a", "a"), Trial(0.9, "a", "b")])
+    assert select({"mixed": mixed, "apart": apart}) == "apart"
