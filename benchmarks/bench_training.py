@@ -1,6 +1,7 @@
 """What data and augmentation cost beside the training step, in one run.
 
     python benchmarks/bench_training.py PATH/commands20 [--noise PATH/noise] [--rooms PATH/rir]
+        [--every 10]
 
 Trains one member as `aimass build` does. The model's work is done by one thread; what the other
 threads of the process spend is decoding, augmentation, features, batches and masks.
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from aimass.base.settings import Settings
 from aimass.cli.progress import shown
+from aimass.data import manifest
+from aimass.data.corpus import read
 from aimass.lifecycle.build import job_of
 from aimass.lifecycle.members import train_member
 from aimass.lifecycle.prepare import prepare
@@ -27,20 +30,28 @@ def main() -> None:
     parser.add_argument("--noise", type=Path)
     parser.add_argument("--rooms", type=Path)
     parser.add_argument("--task", default="classify")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--every", type=int, default=1, help="take every n-th clip alone")
     given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        measure(given, Path(home))
+
+
+def measure(given: argparse.Namespace, home: Path) -> None:
+    corpus, source = read(given.data.resolve()), home / "data.jsonl.gz"
+    manifest.write(corpus.clips[:: given.every], source, licence=corpus.licence)
     plan = Scenario.model_validate(
         {
             "name": "bench",
             "task": given.task,
             "language": "zh+en",
-            "data": {"train": given.data.resolve(), "exclude": ["silent"]},
+            "data": {"train": source, "exclude": ["silent"]},
             "augment": {"noise": given.noise, "rooms": given.rooms},
             "training": {"epochs": given.epochs},
         }
     )
-    with tempfile.TemporaryDirectory() as home, shown() as progress:
-        config, stages = Settings(home=Path(home)), Stages(Path(home) / "builds/bench")
+    with shown() as progress:
+        config, stages = Settings(home=home), Stages(home / "builds/bench")
         prepared = prepare(plan, config, stages, progress)
         job = job_of(plan, plan.resolved()[0], prepared, stages, config)
         wall, whole, own = time.perf_counter(), time.process_time(), time.thread_time()
