@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, derandomize=True)
 settings.load_profile("untimed")
 
 _HOME = Path(os.environ.get("AIMASS_TEST_HOME") or Path(__file__).parents[1] / "build/test-home")

@@ -79,6 +79,14 @@ class Policy:
                 fix="Correct the name, or remove the line",
                 param=name,
             )
+        for name, kind in (("steps", list | tuple), ("masks", dict)):
+            if name in values and not isinstance(values[name], kind):
+                raise ScenarioError(
+                    f"an augmentation policy with {name}: {values[name]!r}"[:200],
+                    expected="a list of steps; fields of masks",
+                    fix=f"Correct '{name}'",
+                    param=name,
+                )
         steps = tuple(_step(one) for one in values.get("steps", []))
         masks = Masks.from_dict(values.get("masks", NO_MASKS.to_dict()))
         return cls(str(values.get("name", "own")), steps, masks)
@@ -162,7 +170,7 @@ def _within(samples: Samples) -> Samples:
 
 def _step(values: Any) -> Step:
     kind = values.get("step") if isinstance(values, dict) else values
-    if not isinstance(values, dict) or kind not in STEPS:
+    if not isinstance(values, dict) or not isinstance(kind, str) or kind not in STEPS:
         raise ScenarioError(
             f"an augmentation step {kind!r}",
             expected=f"fields with a 'step' among {', '.join(STEPS)}",

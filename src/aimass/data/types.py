@@ -100,7 +100,9 @@ class Corpus:
         """The clips of one official split; all of them where the corpus has no splits."""
         if all(clip.split is None for clip in self.clips):
             return self
-        kept = tuple(clip for clip in self.clips if clip.split == name)
+        # What a corpus with splits leaves open is for training, as the publishers of corpora
+        # have it; nothing is dropped.
+        kept = tuple(clip for clip in self.clips if (clip.split or "train") == name)
         if not kept:
             found = sorted({clip.split or "none" for clip in self.clips})
             raise DataError(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aimass.base.contract import Progress, no_progress
+from aimass.base.contract import Progress, Task, no_progress
 from aimass.base.errors import ScenarioError
 from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
@@ -23,7 +23,7 @@ from aimass.evaluation.gates import Verdict, judge, select
 from aimass.evaluation.scorecard import Scorecard
 from aimass.lifecycle.due import keep_card
 from aimass.lifecycle.members import Job, inputs_of, train_members
-from aimass.lifecycle.pack import card_of, export_member, pack_member
+from aimass.lifecycle.pack import card_of, export_member, pack_member, voiceprint_card
 from aimass.lifecycle.prepare import prepare
 from aimass.lifecycle.scenario import Member, Scenario, read
 from aimass.lifecycle.stages import Stages
@@ -182,5 +182,8 @@ def _baseline(
     known = registry.resolve(plan.name, plan.gates.better_than)
     if known is None or known.digest == bundle.digest:
         return None
-    test: Any = corpora.read(prepared / "test.jsonl.gz")
-    return evaluate(BundleEngine(bundles.load(known.folder)), test)
+    test = corpora.read(prepared / "test.jsonl.gz")
+    engine = BundleEngine(bundles.load(known.folder))
+    if plan.task is Task.EMBED:
+        return voiceprint_card(engine, test.clips)
+    return evaluate(engine, test)

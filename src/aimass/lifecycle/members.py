@@ -21,9 +21,10 @@ import torch
 from safetensors.torch import save_file
 
 from aimass.audio.decode import load as load_audio
-from aimass.augment.sounds import Sounds
+from aimass.augment.noise import Babble
+from aimass.augment.sounds import Sounds, shelf
 from aimass.base.contract import Progress, Samples, Task, no_progress
-from aimass.base.errors import TrainingError
+from aimass.base.errors import DataError, TrainingError
 from aimass.base.files import new_folder, write_json
 from aimass.base.randomness import torch_seed
 from aimass.data import corpus as corpora
@@ -39,6 +40,7 @@ from aimass.models.model import SpeechModel, sized
 from aimass.models.spec import Head, ModelSpec, WhisperSpec
 from aimass.registry.bundle import TOKENS
 from aimass.text.normalise import normalise
+from aimass.text.spacing import mixed_tokens
 from aimass.text.tokens import LabelSet, TokenSet
 from aimass.training.dev import DevSet
 from aimass.training.examples import TrainingSet
@@ -151,11 +153,20 @@ def inputs_of(job: Job) -> list[Any]:
         augment_of(job).to_dict(),
         training_of(job).to_dict(),
         [None if job.start is None else job.start.name, job.member.frozen],
-        [str(job.member.augment and getattr(job.member.augment, k)) for k in ("noise", "rooms")],
+        [_files(getattr(job.member.augment, name)) for name in ("noise", "rooms")],
         job.plan.training.seed,
         TAIL,
         torch.__version__,
     ]
+
+
+def _files(folder: Path | None) -> list[Any]:
+    """The recordings of a folder as they are now."""
+    if folder is None:
+        return []
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    states = [(path, path.stat()) for path in found]
+    return [[str(path), state.st_size, state.st_mtime_ns] for path, state in states]
 
 
 def train_members(
@@ -255,12 +266,15 @@ def train_member(
     front = FrozenFront(model, device) if shape.whisper and job.member.frozen else None
     trained = model if front is None else behind(model)
     examples = [_example(clip, job, features.sample_rate, symbols) for clip in clips["train"]]
+    sounds = _sounds(job, features.sample_rate)
+    if any(step.kind == Babble.kind for step in augment_of(job).policy.steps):
+        sounds = replace(sounds, talkers=shelf({one.name: one.samples for one in examples}))
     passes = Passes(
         examples,
         features,
         augment_of(job),
         job.passes,
-        sounds=_sounds(job, features.sample_rate),
+        sounds=sounds,
         tail=TAIL,
         seed=job.plan.training.seed,
         progress=progress,
@@ -375,6 +389,22 @@ def _example(clip: Clip, job: Job, rate: int, symbols: TokenSet | LabelSet) -> E
     return Example(clip.id, _targets(clip, job, symbols), clip.speaker, partial(heard, clip, rate))
 
 
+def _judged(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ...]:
+    """Targets of a clip of dev; what a model cannot write is -1, which no output is."""
+    try:
+        return _targets(clip, job, symbols)
+    except DataError:
+        if job.plan.task is not Task.TRANSCRIBE:
+            return (-1,)
+    found: list[int] = []
+    for word in mixed_tokens(normalise(clip.text, clip.language or job.plan.languages[0])):
+        try:
+            found += symbols.encode(word)
+        except DataError:
+            found.append(-1)
+    return tuple(found)
+
+
 def _targets(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ...]:
     if job.plan.task is Task.TRANSCRIBE:
         text = normalise(clip.text, clip.language or job.plan.languages[0])
@@ -413,7 +443,7 @@ def _dev(
     if job.plan.task is Task.EMBED:
         speakers = sorted({clip.speaker or "" for clip in clips})
         return DevSet(frames, [(speakers.index(clip.speaker or ""),) for clip in clips])
-    return DevSet(frames, [_targets(clip, job, symbols) for clip in clips])
+    return DevSet(frames, [_judged(clip, job, symbols) for clip in clips])
 
 
 def padded(samples: Samples, rate: int) -> Samples:

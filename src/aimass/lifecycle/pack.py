@@ -152,11 +152,11 @@ def _measured(bundle: bundles.Bundle, job: Job, progress: Progress) -> dict[str,
     engine = BundleEngine(bundle)
     sets = {name: corpora.read(job.prepared / f"{name}.jsonl.gz") for name in CARDS}
     if job.plan.task is Task.EMBED:
-        return {name: _voiceprints(engine, corpus.clips) for name, corpus in sets.items()}
+        return {name: voiceprint_card(engine, corpus.clips) for name, corpus in sets.items()}
     return {name: evaluate(engine, corpus, progress=progress) for name, corpus in sets.items()}
 
 
-def _voiceprints(engine: BundleEngine, clips: Sequence[Clip]) -> Scorecard:
+def voiceprint_card(engine: BundleEngine, clips: Sequence[Clip]) -> Scorecard:
     """The equal error rate over all pairs of clips."""
     rows = [engine.graph.log_probs(heard(clip, engine.sample_rate))[-1] for clip in clips]
     alike = np.stack(rows) @ np.stack(rows).T

@@ -14,16 +14,16 @@ from aimass.base.files import write_json
 from aimass.base.settings import Settings
 from aimass.data import corpus as corpora
 from aimass.data import manifest
-from aimass.data.checks import Code, apply_policy, check, ordered
+from aimass.data.checks import STOPS, Code, apply_policy, check, ordered
 from aimass.data.corpus import Clip, Corpus
 from aimass.data.measure import Measurement, measure
 from aimass.data.report import Report
 from aimass.data.split import Splits, hold_out, refuse_leaks
-from aimass.data.synthesis import SpeechPlan, synthesise
+from aimass.data.synthesis import SpeechPlan, synthesise, utterances
 from aimass.data.voices.contract import open_engine
 from aimass.lifecycle.scenario import Scenario
 from aimass.lifecycle.stages import Stages, fingerprint
-from aimass.lifecycle.suspects import cross_validated
+from aimass.lifecycle.suspects import SuspectSpec, cross_validated
 from aimass.registry import pretrained
 from aimass.registry.bundle import LICENCE, TOKENS
 from aimass.text.normalise import normalise
@@ -54,7 +54,10 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
         unasked = UNASKED.get(plan.task, ())
         findings = [one for one in check(given, measured) if one.code not in unasked]
         if Code.LABEL_SUSPECT in plan.data.exclude:
-            suspects = cross_validated(_by_split(given)[0][1].clips, progress=progress)
+            stopped = {one.clip for one in findings if one.code in STOPS}
+            sound = [c for c in given.split("train").clips if c.id not in stopped]
+            heard = SuspectSpec(sample_rate=_rate(sound, measured)) if sound else SuspectSpec()
+            suspects = cross_validated(sound, heard, progress=progress)
             findings = ordered(given, [*findings, *suspects])
         kept, _ = apply_policy(given, findings, plan.data.exclude)
         Report(given, measured, findings, plan.data.exclude).write(folder / REPORT)
@@ -123,10 +126,15 @@ def _spoken(plan: Scenario, config: Settings, given: Corpus, progress: Progress)
     for clip in given.split("train").clips:
         if not clip.synthetic:
             texts[clip.language or plan.languages[0]][clip.text] = None
-    for language, own in texts.items():
+    wanted: set[str] = set()
+    for language, named in texts.items():
+        own = list(named)
         speech = SpeechPlan(language, about.count, about.voices, about.blend, seed=about.seed)
-        synthesise(list(own), engine, speech, folder, progress)
-    return corpora.read(folder)
+        synthesise(own, engine, speech, folder, progress)
+        wanted |= {one.file(engine.name, speech.rate) for one in utterances(own, engine, speech)}
+    spoken = corpora.read(folder)
+    # What was spoken for other texts or settings stays in the folder and trains nothing.
+    return replace(spoken, clips=tuple(clip for clip in spoken.clips if clip.id in wanted))
 
 
 def _all_synthetic(corpus: Corpus) -> Corpus:
@@ -153,7 +161,9 @@ def _together(splits: Iterable[tuple[str, Corpus]]) -> Corpus:
         licences[corpus.licence] = None
         missing += list(corpus.missing)
         for clip in corpus.clips:
-            own = clip.id if clip.id not in taken else f"{name}/{clip.id}"
+            own = clip.id
+            while own in taken:
+                own = f"{name}/{own}"
             taken.add(own)
             clips.append(replace(clip, id=own, split=name))
     assert first is not None
@@ -168,6 +178,13 @@ def _splits(plan: Scenario, corpus: Corpus) -> Splits:
                 f"no clip of {corpus.source} is left for {name}",
                 expected="at least one",
                 fix="Add recordings, or leave out fewer codes under 'exclude'",
+            )
+        nobody = [clip.id for clip in clips if not clip.speaker]
+        if plan.task is Task.EMBED and nobody:
+            raise DataError(
+                f"{len(nobody)} clips of {name} have no speaker, the first is {nobody[0]}",
+                expected="a speaker for every clip of the task embed",
+                fix="Fill the speaker column, or remove these rows",
             )
         if plan.task is Task.EMBED and len({clip.speaker for clip in clips} - {None}) < 2:
             raise DataError(

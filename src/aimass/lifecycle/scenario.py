@@ -147,7 +147,9 @@ class Member(_Strict):
     parameters: int = Field(280_000, ge=30_000, le=15_000_000, strict=True)
     stack: int = Field(4, gt=0, le=16, strict=True)
     kernel: int = Field(7, gt=1, le=65, strict=True)
-    dilations: tuple[Annotated[int, Field(gt=0, le=64)], ...] = (1, 2, 4)
+    dilations: tuple[Annotated[int, Field(gt=0, le=64)], ...] = Field(
+        (1, 2, 4), min_length=1, max_length=64
+    )
     dropout: float = Field(0.1, ge=0, lt=1)
     seed: Seed | None = None
     start_from: str | None = None

@@ -86,4 +86,5 @@ def fingerprint(corpus: Corpus) -> list[Any]:
             clip.synthetic,
         )
         rows.append([clip.id, str(clip.path), *label, state.st_size, state.st_mtime_ns])
-    return [str(corpus.source.resolve()), corpus.licence, rows]
+    gone = [[one.id, one.what, one.split, one.found] for one in corpus.missing]
+    return [str(corpus.source.resolve()), corpus.licence, rows, gone]

@@ -8,11 +8,12 @@ share the passes. A pass is a function of names and the seed: deleting it costs 
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from aimass.augment import policy as policies
 from aimass.augment.join import Join, connected
 from aimass.augment.policy import Policy, Record
-from aimass.augment.sounds import Sounds
+from aimass.augment.sounds import Recording, Sounds
 from aimass.augment.step import Entry
 from aimass.base.contract import Progress, Samples, no_progress
 from aimass.base.digests import of_value
@@ -185,7 +186,7 @@ class Passes:
         self._folder = folder
         self._progress = progress
         names = [[e.name, list(e.targets), e.speaker] for e in examples]
-        heard = [sorted(sounds.noises), sorted(sounds.rooms)]
+        heard = [_named(sounds.noises), _named(sounds.rooms), _named(sounds.talkers)]
         self._inputs = [of_value(names), features.to_dict(), augment.to_dict(), heard, tail, seed]
         self._front = front
         self._columns = front.columns if front else features.columns
@@ -282,3 +283,11 @@ class Passes:
         groups = self.groups(number)
         for first in range(0, len(groups), AT_ONCE):
             yield [self.utterance(number, group) for group in groups[first : first + AT_ONCE]]
+
+
+def _named(recordings: Mapping[str, Recording]) -> list[list[str]]:
+    """Recordings by name and content."""
+    return [
+        [name, sha256(recordings[name].samples.tobytes()).hexdigest()]
+        for name in sorted(recordings)
+    ]

@@ -35,8 +35,13 @@ def start_from(model: SpeechModel, folder: Path, *, frozen: bool = False) -> int
     own = model.state_dict()
     fitting = {k: v.to(own[k].dtype) for k, v in found.items()
                if k in own and own[k].shape == v.shape}  # fmt: skip
-    needed = ("front.",) if model.spec.whisper else ("encoder.",)
-    if not all(name in fitting for name in own if name.startswith(needed)):
+    # What is frozen must all be there: nothing random may stay random.
+    needed = ("front.", "stack.", "encoder.") if frozen else ("encoder.",)
+    if model.spec.whisper:
+        needed = ("front.",)
+    if _other_dilations(model.spec, folder) or not all(
+        name in fitting for name in own if name.startswith(needed)
+    ):
         raise TrainingError(
             f"{folder} holds {len(found)} tensors, of which {len(fitting)} fit a model of the "
             f"family {model.spec.family} with {model.spec.channels} channels",
@@ -49,6 +54,15 @@ def start_from(model: SpeechModel, folder: Path, *, frozen: bool = False) -> int
         for part in whole[:1] if model.spec.whisper else whole:
             part.requires_grad_(False)
     return len(fitting)
+
+
+def _other_dilations(spec: ModelSpec, folder: Path) -> bool:
+    """Whether a bundle's convolutions reach otherwise, which its shapes do not tell."""
+    if spec.whisper is not None:
+        return False
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        saved = ModelSpec.from_dict(json.loads(file.metadata()["spec"]))
+    return saved.family != "recurrent" and saved.dilations != spec.dilations
 
 
 def whisper_of(folder: Path, layers: int | None = None) -> WhisperSpec:
