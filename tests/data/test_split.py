@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aimass.base.digests import of_file
 from aimass.base.errors import DataError
-from aimass.data.corpus import Clip
+from aimass.data.corpus import Clip, Corpus
 from aimass.data.split import (
     DEV_SHARE,
     MIN_SPEAKERS,
@@ -295,3 +295,13 @@ def test_a_copy_is_found_by_its_content(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"in both .* as "):
         refuse_leaks(given_sets, content)
+
+
+def test_what_a_corpus_with_splits_leaves_open_trains(tmp_path: Path) -> None:
+    clips = [
+        Clip(name, tmp_path / name, "one", split=split)
+        for name, split in (("a", "test"), ("b", None), ("c", "train"))
+    ]
+    corpus = Corpus(tuple(clips), "", tmp_path)
+    assert [clip.id for clip in corpus.split("train").clips] == ["b", "c"]
+    assert [clip.id for clip in corpus.split("test").clips] == ["a"]
