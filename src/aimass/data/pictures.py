@@ -2,33 +2,22 @@
 
 import base64
 import io
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from aimass.audio.types import Audio
+from aimass.base.page import ACCENT, LINE, SECOND, Drawing, short, svg
 from aimass.data.checks import Measurements
 from aimass.data.corpus import Clip
 from aimass.data.statistics import Row, paces
 
-# Colours that stand for those of the page, so that one picture suits light and dark.
-INK, MUTED, LINE, ACCENT, SECOND = (f"#{n:02d}{n:02d}{n:02d}" for n in range(1, 6))
-_PAGE = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    LINE: "var(--line)",
-    ACCENT: "var(--accent)",
-    SECOND: "var(--second)",
-}
+_NAME = 24  # characters of a name in a picture
 HALF, HEIGHT = 5.4, 2.4  # inches
 _MOST_BARS = 40
 _FFT, _SHIFT, _RANGE_DB = 512, 160, 70.0
-
-Drawing = Callable[[Any], None]
 
 
 def pictures(
@@ -46,12 +35,12 @@ def pictures(
     }
     for name, (values, label) in histograms.items():
         if values:
-            found[name] = _svg(name, (HALF, HEIGHT), _histogram(np.array(values), label))
+            found[name] = svg(name, (HALF, HEIGHT), _histogram(np.array(values), label))
     for name in ("speaker", "label"):
         rows = statistics.get(name, ())
         if len(rows) > 1:
             height = 0.6 + 0.2 * min(len(rows), _MOST_BARS)
-            found[name] = _svg(name, (HALF, height), _bars(rows[:_MOST_BARS]))
+            found[name] = svg(name, (HALF, height), _bars(rows[:_MOST_BARS]))
     return found
 
 
@@ -93,57 +82,9 @@ def _bars(rows: Sequence[Row]) -> Drawing:
         places = range(len(shown))
         axes.barh(places, [row.clips for row in shown], color=ACCENT, height=0.7)
         axes.barh(places, [row.found for row in shown], color=SECOND, height=0.7)
-        axes.set_yticks(places, [_short(row.name) for row in shown])
+        axes.set_yticks(places, [short(row.name, _NAME) for row in shown])
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.grid(axis="x", color=LINE, lw=0.6)
         axes.set_xlabel("clips")
 
     return draw
-
-
-def _svg(name: str, inches: tuple[float, float], draw: Drawing) -> str:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    style = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        "font.size": 9,
-        "text.parse_math": False,  # a "$" in a speaker's name is no formula
-    }
-    with matplotlib.rc_context(style), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # glyphs that our font lacks; the page's has them
-        figure = Figure(figsize=inches, layout="constrained")
-        axes = figure.add_subplot()
-        figure.patch.set_alpha(0)
-        axes.patch.set_alpha(0)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_color(LINE)
-        axes.tick_params(colors=MUTED, labelcolor=INK, length=3)
-        axes.xaxis.label.set_color(MUTED)
-        axes.yaxis.label.set_color(MUTED)
-        axes.set_axisbelow(True)
-        draw(axes)
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    return _inline(written.getvalue(), name)
-
-
-def _inline(svg: str, name: str) -> str:
-    """The element alone, as wide as the page lets it be, its identities apart from others'."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    for stands, colour in _PAGE.items():
-        svg = svg.replace(stands, colour)
-    return svg
-
-
-def _short(text: str, most: int = 24) -> str:
-    # Characters that XML does not allow would make the whole page unreadable.
-    text = "".join(char if char.isprintable() else " " for char in text)
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -14,6 +14,7 @@ from aimass.audio.decode import blocks
 from aimass.audio.types import Audio
 from aimass.base.errors import AudioError, MissingExtra
 from aimass.base.files import write_bytes, write_json
+from aimass.base.page import rendered
 from aimass.data.checks import MEANINGS, STOPS, Code, Finding, Measurements, counts
 from aimass.data.corpus import Clip, Corpus
 from aimass.data.split import how_held_out
@@ -91,7 +92,7 @@ class Report:
             MissingExtra: without jinja2 and matplotlib, which come with the extra ``train``.
         """
         try:
-            import jinja2
+            import jinja2  # noqa: F401  # asked for before anything is written
 
             from aimass.data.pictures import pictures, spectrogram
         except ImportError as error:
@@ -101,16 +102,11 @@ class Report:
                 fix="Type: pip install 'aimass[train]'",
             ) from error
         folder.mkdir(parents=True, exist_ok=True)
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
         player = _Player(folder, seconds)
         report, rows = self.to_dict(), self.statistics()
-        page = environment.get_template(TEMPLATE).render(
+        page = rendered(
+            Path(__file__).parent,
+            TEMPLATE,
             report=report,
             statistics=rows,
             most=MAX_ROWS,

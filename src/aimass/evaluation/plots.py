@@ -1,36 +1,23 @@
 """The pictures of a scorecard as SVG whose colours are those of the page around it."""
 
-import io
-import re
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aimass.base.page import ACCENT, INK, LINE, MUTED, SECOND, THIRD, Drawing, short, svg
 from aimass.evaluation.interval import error_interval
 from aimass.evaluation.scorecard import Scorecard, SpeakerScore, UtteranceScore
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
-# Colours that stand for those of the page, so that one picture suits light and dark.
-INK, MUTED, LINE, ACCENT, SECOND, THIRD = (f"#{n:02d}{n:02d}{n:02d}" for n in range(1, 7))
-_PAGE = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    LINE: "var(--line)",
-    ACCENT: "var(--accent)",
-    SECOND: "var(--second)",
-    THIRD: "var(--third)",
-}
+_NAME = 28  # characters of a name in a picture
 HALF, WHOLE = 5.4, 11.2  # inches of a picture in half the page, and in all of it
 FULL_LABELS = 16  # from here on a matrix takes the whole page
 _MOST_SPEAKERS = 40
 _MOST_LABELS = 60
 _LENGTHS = 8
-
-Drawing = Callable[[Any], None]
 
 
 def pictures(card: Scorecard) -> dict[str, str]:
@@ -38,65 +25,18 @@ def pictures(card: Scorecard) -> dict[str, str]:
     found: dict[str, str] = {}
     if card.per_speaker:
         rows = card.worst_speakers(_MOST_SPEAKERS)
-        found["speakers"] = _svg("speakers", (HALF, 0.7 + 0.22 * len(rows)), _speakers(rows))
+        found["speakers"] = svg("speakers", (HALF, 0.7 + 0.22 * len(rows)), _speakers(rows))
     if card.errors.total and card.metric not in ("classification_error", "eer"):
-        found["kinds"] = _svg("kinds", (WHOLE, 1.1), _kinds(card))
+        found["kinds"] = svg("kinds", (WHOLE, 1.1), _kinds(card))
     if card.calibration is not None:
-        found["reliability"] = _svg("reliability", (HALF, 4.4), _reliability(card))
+        found["reliability"] = svg("reliability", (HALF, 4.4), _reliability(card))
     if card.matrix is not None:
         side = HALF if len(card.matrix.labels) < FULL_LABELS else WHOLE
-        found["matrix"] = _svg("matrix", (side, min(side, 9)), _matrix(card))
+        found["matrix"] = svg("matrix", (side, min(side, 9)), _matrix(card))
     known = [row for row in card.per_utterance if row.seconds]
     if len({row.seconds for row in known}) > 1:
-        found["lengths"] = _svg("lengths", (HALF, 3.2), _lengths(known))
+        found["lengths"] = svg("lengths", (HALF, 3.2), _lengths(known))
     return found
-
-
-def _svg(name: str, inches: tuple[float, float], draw: Drawing) -> str:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    style = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        "font.size": 9,
-        "text.parse_math": False,  # a "$" in a speaker's name is no formula
-    }
-    with matplotlib.rc_context(style), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # glyphs that our font lacks; the page's has them
-        figure = Figure(figsize=inches, layout="constrained")
-        axes = figure.add_subplot()
-        figure.patch.set_alpha(0)
-        _plain(axes)
-        draw(axes)
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    return _inline(written.getvalue(), name)
-
-
-def _inline(svg: str, name: str) -> str:
-    """The element alone, as wide as the page lets it be, its identities apart from others'."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    for stands, colour in _PAGE.items():
-        svg = svg.replace(stands, colour)
-    return svg
-
-
-def _plain(axes: "Axes") -> None:
-    """Thin lines, no frame, the colours of the page."""
-    axes.patch.set_alpha(0)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(LINE)
-    axes.tick_params(colors=MUTED, labelcolor=INK, length=3)
-    axes.xaxis.label.set_color(MUTED)
-    axes.yaxis.label.set_color(MUTED)
-    axes.set_axisbelow(True)
 
 
 def _speakers(rows: Sequence[SpeakerScore]) -> Drawing:
@@ -107,7 +47,7 @@ def _speakers(rows: Sequence[SpeakerScore]) -> Drawing:
         ends = 100 * np.array([row.interval for row in shown])
         axes.hlines(places, ends[:, 0], ends[:, 1], color=ACCENT, lw=5, alpha=0.25)
         axes.plot(errors, places, "o", color=ACCENT, ms=5, clip_on=False)
-        axes.set_yticks(places, [_short(row.speaker) for row in shown])
+        axes.set_yticks(places, [short(row.speaker, _NAME) for row in shown])
         axes.set_xlim(left=0)
         axes.set_ylim(-0.7, len(shown) - 0.3)
         axes.grid(axis="x", color=LINE, lw=0.6)
@@ -187,7 +127,7 @@ def _matrix(card: Scorecard) -> Drawing:
         if size > _MOST_LABELS:
             axes.set(xticks=[], yticks=[])
             return
-        names = [_short(label, 18) or "nothing" for label in card.matrix.labels]
+        names = [short(label, 18) or "nothing" for label in card.matrix.labels]
         axes.set_xticks(range(size), names, rotation=90)
         axes.set_yticks(range(size), names)
         if size <= 25:
@@ -220,9 +160,3 @@ def _lengths(rows: Sequence[UtteranceScore]) -> Drawing:
         axes.set_ylabel("error rate, %")
 
     return draw
-
-
-def _short(text: str, most: int = 28) -> str:
-    # Characters that XML does not allow would make the whole page unreadable.
-    text = "".join(char if char.isprintable() else " " for char in text)
-    return text if len(text) <= most else text[: most - 1] + "…"

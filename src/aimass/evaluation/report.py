@@ -12,6 +12,7 @@ from aimass.audio.decode import blocks
 from aimass.base.contract import Samples
 from aimass.base.errors import AudioError, MissingExtra
 from aimass.base.files import write_bytes
+from aimass.base.page import rendered
 from aimass.evaluation.scorecard import Scorecard, UtteranceScore, write
 
 TEMPLATE = "report.html.j2"
@@ -76,7 +77,7 @@ def write_html(
         MissingExtra: without jinja2 and matplotlib, which come with the extra ``train``.
     """
     try:
-        import jinja2
+        import jinja2  # noqa: F401  # asked for before anything is written
 
         from aimass.evaluation.plots import FULL_LABELS, pictures
 
@@ -88,17 +89,12 @@ def write_html(
             fix="Type: pip install 'aimass[train]'",
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     player = _Player(folder, most, seconds)
     numbers = {row.utterance_id: row for row in card.per_utterance}
     worst = [(row, numbers.get(row.utterance_id)) for row in card.worst]
-    page = environment.get_template(TEMPLATE).render(
+    page = rendered(
+        Path(__file__).parent,
+        TEMPLATE,
         title=title,
         card=card,
         metric=NAMES[card.metric],

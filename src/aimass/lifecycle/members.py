@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from aimass.audio.decode import load as load_audio
 from aimass.augment.noise import Babble
 from aimass.augment.sounds import Sounds, shelf
 from aimass.base.contract import Progress, Samples, Task, no_progress
@@ -28,18 +27,18 @@ from aimass.base.errors import DataError, TrainingError
 from aimass.base.files import new_folder, write_json
 from aimass.base.randomness import torch_seed
 from aimass.data import corpus as corpora
-from aimass.data.corpus import Clip, naming
+from aimass.data.corpus import Clip
 from aimass.data.measure import cores
+from aimass.data.sound import sound_of
 from aimass.features.cache import Cache
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.stream import extract
-from aimass.lifecycle.prepare import CONTENT, RATE
+from aimass.lifecycle.prepare import CONTENT, RATE, words
 from aimass.lifecycle.scenario import Features, Member, Scenario
 from aimass.lifecycle.tracking import RUN, Tracking, tracked
 from aimass.models.model import SpeechModel, sized
 from aimass.models.spec import Head, ModelSpec, WhisperSpec
 from aimass.registry.bundle import TOKENS
-from aimass.text.normalise import normalise
 from aimass.text.spacing import mixed_tokens
 from aimass.text.tokens import LabelSet, TokenSet
 from aimass.training.dev import DevSet
@@ -117,12 +116,12 @@ def features_of(job: Job) -> FeatureSpec:
 def augment_of(job: Job) -> AugmentSpec:
     """The augmentation of a member."""
     assert job.member.augment is not None
-    given, words = job.member.augment, job.plan.task is Task.TRANSCRIBE
+    given, spelled = job.member.augment, job.plan.task is Task.TRANSCRIBE
     return AugmentSpec(
         policy=given.found(),
-        most_joined=given.joined or (3 if words else 1),
+        most_joined=given.joined or (3 if spelled else 1),
         pause=given.pause,
-        ramp_epochs=(4 if words else 0) if given.ramp is None else given.ramp,
+        ramp_epochs=(4 if spelled else 0) if given.ramp is None else given.ramp,
         passes=given.passes,
     )
 
@@ -386,7 +385,9 @@ def _whisper(job: Job, features: FeatureSpec) -> WhisperSpec:
 
 
 def _example(clip: Clip, job: Job, rate: int, symbols: TokenSet | LabelSet) -> Example:
-    return Example(clip.id, _targets(clip, job, symbols), clip.speaker, partial(heard, clip, rate))
+    return Example(
+        clip.id, _targets(clip, job, symbols), clip.speaker, partial(sound_of, clip, rate)
+    )
 
 
 def _judged(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ...]:
@@ -397,7 +398,7 @@ def _judged(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ..
         if job.plan.task is not Task.TRANSCRIBE:
             return (-1,)
     found: list[int] = []
-    for word in mixed_tokens(normalise(clip.text, clip.language or job.plan.languages[0])):
+    for word in mixed_tokens(words(clip, job.plan)):
         try:
             found += symbols.encode(word)
         except DataError:
@@ -407,20 +408,10 @@ def _judged(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ..
 
 def _targets(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ...]:
     if job.plan.task is Task.TRANSCRIBE:
-        text = normalise(clip.text, clip.language or job.plan.languages[0])
+        text = words(clip, job.plan)
     else:
         text = clip.text if job.plan.task is Task.CLASSIFY else clip.speaker or ""
     return tuple(symbols.encode(text))
-
-
-def heard(clip: Clip, rate: int) -> Samples:
-    """The samples of a clip."""
-    with naming(clip):
-        samples = load_audio(clip.path, rate=rate).mono()
-    if clip.duration is None:
-        return samples[round(clip.start * rate) :]
-    first = round(clip.start * rate)
-    return samples[first : first + round(clip.duration * rate)]
 
 
 def _dev(
@@ -431,7 +422,7 @@ def _dev(
     front: FrozenFront | None,
 ) -> DevSet:
     def make(clip: Clip) -> Frames:
-        samples = heard(clip, features.sample_rate)
+        samples = sound_of(clip, features.sample_rate)
         return extract(padded(samples, features.sample_rate), features)
 
     cache = Cache(job.cache)

@@ -19,6 +19,7 @@ from aimass.base.files import write_json
 from aimass.compression.export import cache, export, quantize
 from aimass.data import corpus as corpora
 from aimass.data.corpus import Clip
+from aimass.data.sound import sound_of
 from aimass.evaluation.cost import second_of_sound
 from aimass.evaluation.report import write_html
 from aimass.evaluation.scorecard import Scorecard
@@ -33,7 +34,6 @@ from aimass.lifecycle.members import (
     TAIL,
     WEIGHTS,
     Job,
-    heard,
     inputs_of,
     symbols_of,
 )
@@ -89,7 +89,7 @@ def pack_member(job: Job, weights: Path, graphs: Path, stages: Stages, progress:
     manifest = _manifest(job, weights, graphs)
     features = FeatureSpec(**manifest["features"])
     dev = corpora.read(job.prepared / "dev.jsonl.gz")
-    proof = heard(dev.clips[0], features.sample_rate)[: 10 * features.sample_rate]
+    proof = sound_of(dev.clips[0], features.sample_rate)[: 10 * features.sample_rate]
     embeds = job.plan.task is Task.EMBED
 
     def candidate(folder: Path, precision: str, scores: dict[str, Any]) -> bundles.Bundle:
@@ -158,7 +158,7 @@ def _measured(bundle: bundles.Bundle, job: Job, progress: Progress) -> dict[str,
 
 def voiceprint_card(engine: BundleEngine, clips: Sequence[Clip]) -> Scorecard:
     """The equal error rate over all pairs of clips."""
-    rows = [engine.graph.log_probs(heard(clip, engine.sample_rate))[-1] for clip in clips]
+    rows = [engine.graph.log_probs(sound_of(clip, engine.sample_rate))[-1] for clip in clips]
     alike = np.stack(rows) @ np.stack(rows).T
     speakers = [clip.speaker or "" for clip in clips]
     return score_trials(

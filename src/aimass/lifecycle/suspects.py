@@ -16,13 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from aimass.audio.decode import load
 from aimass.audio.types import Audio
-from aimass.base.contract import Engine, Progress, RecognizeOptions, Samples, no_progress
+from aimass.base.contract import Engine, Progress, RecognizeOptions, no_progress
 from aimass.base.randomness import generator, torch_seed
 from aimass.data.checks import Code, Finding
-from aimass.data.corpus import Clip, naming
+from aimass.data.corpus import Clip
 from aimass.data.measure import cores
+from aimass.data.sound import sound_of
 from aimass.evaluation.errors import count_errors
 from aimass.evaluation.units import units
 from aimass.features.spec import FeatureSpec
@@ -149,7 +149,7 @@ def disagreements(
     findings = []
     for number, clip in enumerate(clips, start=1):
         options = RecognizeOptions(language=clip.language)
-        block = Audio(_sound(clip, engine.sample_rate)[None], engine.sample_rate)
+        block = Audio(sound_of(clip, engine.sample_rate)[None], engine.sample_rate)
         heard = put_together(list(hear_blocks([block], engine, options)), engine.name)
         lengths = [max(one.end - one.start, 0.01) for one in heard.segments]
         sure = np.average([s.confidence for s in heard.segments], weights=lengths) if lengths else 0
@@ -160,13 +160,6 @@ def disagreements(
             findings.append(Finding(Code.LABEL_SUSPECT, clip.id, detail, round(rate, 3)))
         progress("listen", number, len(clips))
     return findings
-
-
-def _sound(clip: Clip, rate: int) -> Samples:
-    with naming(clip):
-        samples = load(clip.path, rate=rate).mono()
-    first = round(clip.start * rate)
-    return samples[first : None if clip.duration is None else first + round(clip.duration * rate)]
 
 
 def _parts(clips: Sequence[Clip], spec: SuspectSpec) -> Counts:
@@ -189,7 +182,7 @@ def _features(clips: Sequence[Clip], spec: SuspectSpec, progress: Progress) -> F
     with ThreadPoolExecutor(cores()) as threads:
         for first in range(0, len(clips), 256):
             batch = clips[first : first + 256]
-            sounds = list(threads.map(lambda clip: _sound(clip, spec.sample_rate), batch))
+            sounds = list(threads.map(lambda clip: sound_of(clip, spec.sample_rate), batch))
             pooled += [_pool(frames) for frames in extract_batch(sounds, fbank)]
             progress("features", len(pooled), len(clips))
     features = np.empty((len(clips), max(map(len, pooled)), _BINS), np.float32)

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from aimass.audio.decode import load as load_audio
 from aimass.audio.types import Audio
 from aimass.base.contract import (
     Engine,
@@ -20,6 +19,7 @@ from aimass.base.contract import (
 )
 from aimass.base.errors import DataError, RequestError
 from aimass.data.corpus import SPLITS, Clip, Corpus, naming, read
+from aimass.data.sound import sound_of
 from aimass.evaluation.cost import measured
 from aimass.evaluation.scorecard import Scorecard, Scored, score
 from aimass.evaluation.units import METRICS, UNSPACED, Metric, unspaced
@@ -82,10 +82,7 @@ def _recognised(engine: Engine, clip: Clip, base: RecognizeOptions) -> _Heard:
     if clip.start == 0 and clip.duration is None:
         transcript = transcribe(clip.path, engine, options)
         return _Heard(transcript, time.perf_counter() - started)
-    sound = load_audio(clip.path, rate=engine.sample_rate).mono()
-    first = round(clip.start * engine.sample_rate)
-    last = None if clip.duration is None else first + round(clip.duration * engine.sample_rate)
-    block = Audio(sound[None, first:last], engine.sample_rate)
+    block = Audio(sound_of(clip, engine.sample_rate)[None], engine.sample_rate)
     transcript = put_together(list(hear_blocks([block], engine, options)), engine.name)
     return _Heard(transcript, time.perf_counter() - started)
 
