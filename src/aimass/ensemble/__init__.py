@@ -1,0 +1,1 @@
+"""Many members grown, combined, weighed and pruned: the massive model."""
