@@ -22,6 +22,10 @@ SPECS = [
     ModelSpec("conv", "ctc", 8, 4, channels=6, blocks=3, kernel=2, stack=1, dilations=(1, 2, 4)),
     ModelSpec("attention", "ctc", 8, 4, channels=8, blocks=1, kernel=9, stack=8, context=1),
     ModelSpec("recurrent", "classify", 8, 4, channels=8, blocks=3, stack=2, heads=2),
+    ModelSpec("conv", "ctc", 13, 4, channels=8, blocks=1, subsampling="conv"),
+    ModelSpec("attention", "embed", 20, 4, channels=8, blocks=1, stack=2, subsampling="conv"),
+    ModelSpec("recurrent", "classify", 20, 7, channels=8, blocks=1, stack=8, subsampling="conv"),
+    ModelSpec("conv", "ctc", 40, 5, channels=8, blocks=1, bands=12, subsampling="conv"),
     *(
         ModelSpec(family, "ctc", 40, 5, channels=8, blocks=1, stack=2, bands=12)
         for family in FAMILIES
@@ -32,7 +36,7 @@ SPECS = [
 def named(spec: ModelSpec) -> str:
     """What a test says of a spec."""
     learned = "-learned" if spec.bands else ""
-    return f"{spec.family}-{spec.head}{learned}-{spec.stack}"
+    return f"{spec.family}-{spec.head}{learned}-{spec.subsampling}-{spec.stack}"
 
 
 @cache

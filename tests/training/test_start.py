@@ -79,7 +79,7 @@ def test_a_bundle_of_another_shape(bundle: Path, change: dict[str, int]) -> None
     before = {name: values.clone() for name, values in model.state_dict().items()}
     with pytest.raises(TrainingError, match=r"holds \d+ tensors, of which \d+ fit") as caught:
         start_from(model, bundle)
-    assert "the same family, size, kernel and stack" in caught.value.expected
+    assert "the same family, size, kernel, stack and" in caught.value.expected
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
 
 

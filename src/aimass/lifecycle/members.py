@@ -37,7 +37,7 @@ from aimass.lifecycle.prepare import CONTENT, RATE, words
 from aimass.lifecycle.scenario import Features, Member, Scenario
 from aimass.lifecycle.tracking import RUN, Tracking, tracked
 from aimass.models.model import SpeechModel, sized
-from aimass.models.spec import Head, ModelSpec, WhisperSpec
+from aimass.models.spec import Head, ModelSpec, Subsampling, WhisperSpec
 from aimass.registry.bundle import TOKENS
 from aimass.text.spacing import mixed_tokens
 from aimass.text.tokens import LabelSet, TokenSet
@@ -363,6 +363,7 @@ def _shape(job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet) -> Mod
         outputs=EMBEDDING if head == "embed" else symbols.size,
         kernel=member.kernel,
         stack=member.stack,
+        subsampling=member.subsampling or _subsampling(member, features),
         dilations=member.dilations,
         dropout=member.dropout,
         floor=FLOOR if features.kind in ENERGIES and features.compression == "log" else None,
@@ -370,6 +371,12 @@ def _shape(job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet) -> Mod
         whisper=_whisper(job, features) if member.family == "whisper" else None,
     )
     return sized(spec, member.parameters)
+
+
+def _subsampling(member: Member, features: FeatureSpec) -> Subsampling:
+    """2-D convolutions where neighbouring columns are neighbouring frequencies."""
+    halving = member.stack > 1 and member.stack.bit_count() == 1
+    return "conv" if features.kind in (*ENERGIES, "waveform") and halving else "stack"
 
 
 def _whisper(job: Job, features: FeatureSpec) -> WhisperSpec:

@@ -39,7 +39,7 @@ from aimass.data.checks import Code
 from aimass.evaluation.gates import Gates
 from aimass.lifecycle.search import Path as Place
 from aimass.lifecycle.search import Range, placed
-from aimass.models.spec import Family
+from aimass.models.spec import Family, Subsampling
 from aimass.text.vocabulary import Kind
 
 MAX_BYTES = 1 << 20
@@ -137,6 +137,7 @@ class Training(_Strict):
 class Member(_Strict):
     """One model to train; sections that it does not have are the scenario's.
 
+    ``subsampling`` is ``conv`` where the features are a spectrum and ``stack`` is a power of two.
     ``start_from`` names a model whose weights are taken over where they fit; with ``frozen`` all
     but the last layer stay as they are. The family ``whisper`` starts from a Whisper model, of
     whose encoder it takes the first ``layers``; with ``frozen`` the encoder stays as it is.
@@ -146,6 +147,7 @@ class Member(_Strict):
     family: Family = "conv"
     parameters: int = Field(280_000, ge=30_000, le=15_000_000, strict=True)
     stack: int = Field(4, gt=0, le=16, strict=True)
+    subsampling: Subsampling | None = None
     kernel: int = Field(7, gt=1, le=65, strict=True)
     dilations: tuple[Annotated[int, Field(gt=0, le=64)], ...] = Field(
         (1, 2, 4), min_length=1, max_length=64

@@ -12,7 +12,7 @@ from aimass.models.conv import conv
 from aimass.models.heads import ClassifyHead, CtcHead, EmbedHead
 from aimass.models.recurrent import recurrent
 from aimass.models.spec import ModelSpec
-from aimass.models.stem import LearnedFilters, Normalise, Plain, Stack
+from aimass.models.stem import LearnedFilters, Normalise, Plain, Stack, Subsample
 from aimass.models.whisper import STRIDE, WhisperEncoder
 
 ENCODERS = {"conv": conv, "recurrent": recurrent, "attention": attention, "whisper": conv}
@@ -30,7 +30,7 @@ class SpeechModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.front = _front(spec)
-        self.stack = Stack(behind_front(spec), self.front.columns)
+        self.stack = _stack(behind_front(spec), self.front.columns)
         self.encoder = ENCODERS[spec.family](spec)
         self.head = HEADS[spec.head](spec)
         self._chain = [self.front, self.stack, self.encoder, self.head]
@@ -67,6 +67,19 @@ def _front(spec: ModelSpec) -> LearnedFilters | Normalise | Plain | WhisperEncod
         if spec.bands
         else Normalise(spec.columns, spec.floor)
     )
+
+
+def _stack(spec: ModelSpec, columns: int) -> Stack | Subsample:
+    if spec.subsampling == "stack":
+        return Stack(spec, columns)
+    halvings = spec.stack.bit_length() - 1
+    if spec.stack != 1 << halvings or not 1 <= halvings <= 4 or columns >> halvings < 1:
+        raise TrainingError(
+            f"2-D convolutions that make one of {spec.stack} frames with {columns} columns",
+            expected="2, 4, 8 or 16 frames, and as many columns",
+            fix="Set stack: 4, or subsampling: stack",
+        )
+    return Subsample(spec, columns)
 
 
 def behind_front(spec: ModelSpec) -> ModelSpec:

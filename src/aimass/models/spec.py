@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 Family = Literal["conv", "recurrent", "attention", "whisper"]
 Head = Literal["ctc", "classify", "embed"]
+Subsampling = Literal["stack", "conv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class ModelSpec:
         blocks: depth.
         kernel: frames that one depthwise convolution sees.
         stack: feature frames that make one model frame.
+        subsampling: how they do: ``stack`` maps them side by side, ``conv`` passes them through
+            2-D convolutions.
         dilations: of the depthwise convolutions, block by block and around again.
         context: model frames of the past that attention sees.
         heads: of attention.
@@ -56,6 +59,7 @@ class ModelSpec:
     blocks: int = 5
     kernel: int = 9
     stack: int = 4
+    subsampling: Subsampling = "stack"
     dilations: tuple[int, ...] = (1,)
     context: int = 32
     heads: int = 4

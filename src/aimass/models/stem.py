@@ -1,4 +1,4 @@
-"""From feature frames to model frames: normalisation, a learned filter bank, stacking."""
+"""From feature frames to model frames: normalisation, a learned filter bank, fewer frames."""
 
 import math
 
@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from aimass.models.spec import ModelSpec
-from aimass.models.streaming import StreamingLayer
+from aimass.models.streaming import Chain, StreamingLayer
 
 _OVERLAP = 1.5  # of a learned filter's past over one shift: 25 ms windows at shifts of 10 ms
 _FLOOR = 1e-6
 _LEAST = 1e-3  # deviation of a column that never changes
+_CHANNELS = 16  # of the first 2-D convolution; each one doubles them
 
 
 class Normalise(StreamingLayer):
@@ -128,3 +129,49 @@ class Stack(StreamingLayer):
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``x (batch, frames, columns)`` to ``(batch, frames / stack, channels)``."""
         return self.project(x.reshape(x.shape[0], -1, self.width)), state
+
+
+class Halved(StreamingLayer):
+    """A 2-D convolution that halves time and frequency; its state is the last row it was given.
+
+    Rows are ``(channels * bands)`` wide, channel after channel.
+    """
+
+    def __init__(self, channels: int, bands: int, outputs: int) -> None:
+        super().__init__()
+        self.shape = (channels, bands)
+        self.state_size = channels * bands
+        self.width = outputs * (bands // 2)
+        self.convolution = nn.Conv2d(channels, outputs, 3, stride=2)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``x (batch, frames, channels * bands)`` to ``(batch, frames / 2, width)``."""
+        seen = torch.cat([state.unsqueeze(1), x], dim=1)
+        image = seen.reshape(x.shape[0], -1, *self.shape).transpose(1, 2)
+        y = nn.functional.silu(self.convolution(nn.functional.pad(image, (1, 0))))
+        return y.transpose(1, 2).reshape(x.shape[0], -1, self.width), x[:, -1]
+
+
+class Subsample(StreamingLayer):
+    """2-D convolutions that make one frame of `stack`, mapped to the width of the encoder.
+
+    A filter slides over frequency too, so that it finds the shape of a sound a little higher or
+    lower in another voice: a fifth fewer errors on strangers' words than `Stack` (LOG.md). The
+    form of Dong et al. 2018, "Speech-Transformer", and of the Conformers since.
+    """
+
+    def __init__(self, spec: ModelSpec, columns: int) -> None:
+        super().__init__()
+        layers: list[Halved] = []
+        channels, bands = 1, columns
+        for index in range(spec.stack.bit_length() - 1):
+            layers.append(Halved(channels, bands, _CHANNELS << index))
+            channels, bands = _CHANNELS << index, bands // 2
+        self.halved = Chain(layers)
+        self.state_size = self.halved.state_size
+        self.project = nn.Linear(layers[-1].width, spec.channels)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``x (batch, frames, columns)`` to ``(batch, frames / stack, channels)``."""
+        y, latest = self.halved(x, state)
+        return self.project(y), latest

@@ -45,7 +45,7 @@ def start_from(model: SpeechModel, folder: Path, *, frozen: bool = False) -> int
         raise TrainingError(
             f"{folder} holds {len(found)} tensors, of which {len(fitting)} fit a model of the "
             f"family {model.spec.family} with {model.spec.channels} channels",
-            expected="a bundle of the same family, size, kernel and stack",
+            expected="a bundle of the same family, size, kernel, stack and subsampling",
             fix="Give the member the shape of that bundle (aimass models show), or start fresh",
         )
     model.load_state_dict(fitting, strict=False)
