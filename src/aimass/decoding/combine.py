@@ -1,0 +1,320 @@
+"""Posteriors of several members as those of one, and when the rest need not be asked any more.
+
+The arithmetic mean is the linear opinion pool of Stone (1961), "The opinion pool": a mixture, as
+sure as its members agree. The geometric mean is the logarithmic pool (Genest and Zidek 1986,
+"Combining probability distributions", section 3; Heskes 1998, "Selecting weighting factors in
+logarithmic opinion pools"): each member can all but rule an output out. How far it can is bounded
+by `FLOOR`, so that one member that errs surely cannot outvote all others. Temperatures are those
+of Guo et al. (2017), "On calibration of modern neural networks".
+
+All members speak of the same outputs at the same times; every row is combined by itself, so a
+stream in pieces gives what the whole gives.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from aimass.base.errors import BundleError
+
+LogProbs = npt.NDArray[np.float32]
+"""Log-probabilities, shape ``(frames, outputs)``; one row where a label is decided."""
+
+Method = Literal["arithmetic", "geometric", "vote", "mbr", "choose"]
+METHODS: tuple[Method, ...] = get_args(Method)
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+FLOOR = math.log(1e-6)
+"""What a member says at least of any output in a geometric mean."""
+
+_SUM_TOLERANCE = 1e-6
+_MARGIN = 1e-6  # a lead below it may be lost when the means are rounded to float32
+_SURE = 1e-6  # a stated certainty is this far from one before it is tempered
+
+_Stack = npt.NDArray[np.float64]  # (members, frames, outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """How the outputs of members become one; plain data, stored in a bundle.
+
+    Args:
+        method: ``arithmetic`` and ``geometric`` are means of posteriors; ``vote`` (ROVER), ``mbr``
+            and ``choose`` work on answers.
+        weights: of the members, convex: 0 or more, in sum 1. A member of weight 0 is not heard.
+        temperatures: of each member's posteriors, or of its confidences where the method works
+            on answers; above 1 less sure, 1 as they are.
+        temperature: of the combined posteriors or confidences.
+
+    Raises:
+        BundleError: values that are no combination.
+    """
+
+    method: Method
+    weights: tuple[float, ...]
+    temperatures: tuple[float, ...]
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise _wrong(f"the method {str(self.method)[:40]!r}", f"one of {', '.join(METHODS)}")
+        _numbers("weights", self.weights, 0.0, 1.0 + _SUM_TOLERANCE)
+        _numbers("temperatures", self.temperatures, MIN_TEMPERATURE, MAX_TEMPERATURE)
+        _numbers("temperature", (self.temperature,), MIN_TEMPERATURE, MAX_TEMPERATURE)
+        if len(self.weights) != len(self.temperatures):
+            raise _wrong(
+                f"{len(self.weights)} weights and {len(self.temperatures)} temperatures",
+                "one of each for every member",
+            )
+        if not abs(math.fsum(self.weights) - 1) <= _SUM_TOLERANCE:
+            raise _wrong(f"weights that add up to {math.fsum(self.weights):.6g}", "a sum of 1")
+
+    @classmethod
+    def equal(cls, method: Method, members: int) -> "Combination":
+        """All members alike, and as they are."""
+        return cls(method, (1 / max(members, 1),) * members, (1.0,) * members)
+
+    def only(self, indices: Sequence[int]) -> "Combination":
+        """Some of the members, in the given order, their weights again 1 in sum.
+
+        Members whose weights are all 0 share alike: better their answer than none.
+
+        Raises:
+            BundleError: no member, one twice, or one that is not there.
+        """
+        kept = list(indices)
+        if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(len(self.weights))):
+            raise _wrong(
+                f"the members {kept[:9]} of {len(self.weights)}",
+                f"different numbers from 0 to {len(self.weights) - 1}",
+            )
+        weights = [self.weights[member] for member in kept]
+        total = math.fsum(weights)
+        return Combination(
+            self.method,
+            tuple(weight / total if total else 1 / len(kept) for weight in weights),
+            tuple(self.temperatures[member] for member in kept),
+            self.temperature,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a bundle."""
+        return {
+            "method": self.method,
+            "weights": list(self.weights),
+            "temperatures": list(self.temperatures),
+            "temperature": self.temperature,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Combination":
+        """The inverse of `to_dict`.
+
+        Raises:
+            BundleError: a key missing or unknown, or values that are no combination.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping) or set(values) != set(names):
+            found = sorted(map(str, values)) if isinstance(values, Mapping) else type(values)
+            raise _wrong(f"a combination of {str(found)[:100]}", f"the keys {', '.join(names)}")
+        rows = {name: values[name] for name in ("weights", "temperatures")}
+        for name, row in rows.items():
+            if not isinstance(row, list | tuple):
+                raise _wrong(f"{name} {str(row)[:40]!r}", "a list of numbers")
+        return cls(**(dict(values) | {name: tuple(row) for name, row in rows.items()}))
+
+
+def combined(rows: Sequence[LogProbs], combination: Combination) -> LogProbs:
+    """The posteriors of all members as one: each at its temperature, their mean at the whole's.
+
+    Args:
+        rows: of every member, each of the same shape ``(frames, outputs)``, in the members' order.
+
+    Returns:
+        Normalised log-probabilities of that shape.
+
+    Raises:
+        BundleError: a method that works on answers, another number of members, shapes that
+            differ, or rows without a probability.
+    """
+    if combination.method not in ("arithmetic", "geometric"):
+        raise _wrong(f"posteriors to {combination.method}", "the method arithmetic or geometric")
+    if len(rows) != len(combination.weights):
+        raise _wrong(f"rows of {len(rows)} members", f"those of all {len(combination.weights)}")
+    heard = [member for member, weight in enumerate(combination.weights) if weight > 0]
+    stack = _stacked([rows[member] for member in heard], heard, combination)
+    if not stack.size:
+        return np.zeros(stack.shape[1:], np.float32)
+    weights = np.array([combination.weights[member] for member in heard])
+    mean = pooled(stack, weights, combination.method)
+    return _normalised(mean / combination.temperature).astype(np.float32)
+
+
+def pooled(
+    stack: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], method: Method
+) -> npt.NDArray[np.float64]:
+    """The mean of members' log-probabilities ``(members, frames, outputs)``, not normalised.
+
+    Args:
+        weights: ``(members,)``, all above 0.
+        method: ``arithmetic``, or else geometric.
+    """
+    if method == "arithmetic":
+        with np.errstate(divide="ignore"):  # what every member rules out stays ruled out
+            mean: npt.NDArray[np.float64] = np.log(np.tensordot(weights, np.exp(stack), axes=1))
+            return mean
+    return np.tensordot(weights, np.maximum(stack, FLOOR), axes=1)
+
+
+def tempered(log_probs: LogProbs, temperature: float) -> LogProbs:
+    """``softmax(log p / T)`` of every row, as log-probabilities.
+
+    Raises:
+        BundleError: rows without a probability, such as NaN.
+    """
+    return _normalised(np.asarray(log_probs, np.float64) / temperature).astype(np.float32)
+
+
+def calibrated(confidence: float, temperature: float) -> float:
+    """A stated confidence at a temperature, for answers that come without posteriors.
+
+    Its logit is divided, which is `tempered` where there are two outputs. A stated 0 or 1 is
+    taken for almost that, else no temperature could doubt it.
+    """
+    if temperature == 1:
+        return confidence
+    inside = min(max(confidence, _SURE), 1 - _SURE)
+    return 1 / (1 + math.exp(-math.log(inside / (1 - inside)) / temperature))
+
+
+def choose(answers: Sequence[tuple[str, float] | None], combination: Combination) -> int:
+    """The member whose answer is taken: the one with the highest calibrated confidence.
+
+    Members of weight 0 are not heard while another answers. Equal confidences are told apart by
+    weight and then by the text, so that the order of members does not matter.
+
+    Args:
+        answers: ``(text, confidence)`` of every member, None of those that did not answer.
+
+    Raises:
+        BundleError: another number of members, or no answer at all.
+    """
+    if len(answers) != len(combination.weights):
+        raise _wrong(f"answers of {len(answers)} members", f"those of {len(combination.weights)}")
+    ranks = []
+    for member, answer in enumerate(answers):
+        if answer is not None:
+            text, confidence = answer
+            weight = combination.weights[member]
+            sure = calibrated(confidence, combination.temperatures[member])
+            ranks.append((weight > 0, sure, weight, text, -member))
+    if not ranks:
+        raise _wrong("no answer of any member", "at least one")
+    return -max(ranks)[-1]
+
+
+def decided(rows: Mapping[int, LogProbs], combination: Combination) -> bool:
+    """Whether members that have not answered can no more change which label wins.
+
+    Arithmetic: an unheard member of weight w moves the lead of a label by at most w. Geometric:
+    by at most ``w * -FLOOR``, the farthest that two log-probabilities can lie apart. So the
+    label of ``combined([rows of those that answered], combination.only(those))`` is the label of
+    all. Its probability is not: it is the mean of those that answered, renormalised, which is
+    what they alone know; where they agree it is on average as sure as all would be.
+
+    Args:
+        rows: of the members that have answered, by their numbers; the last row of each counts.
+
+    Returns:
+        False as well for methods that choose among answers, where one sure voice may come last.
+    """
+    weights = [combination.weights[member] for member in rows]
+    left = 1 - math.fsum(weights)
+    if left <= _SUM_TOLERANCE:
+        return True
+    if not any(weights) or combination.method in ("mbr", "choose"):
+        return False
+    if combination.method == "vote":
+        said = {m: (str(row[-1].argmax()), math.exp(row[-1].max())) for m, row in rows.items()}
+        return outvoted(said, combination)
+    heard = [member for member, weight in zip(rows, weights, strict=True) if weight > 0]
+    stack = _stacked([rows[member][-1:] for member in heard], heard, combination)
+    known = np.array([combination.weights[member] for member in heard])
+    mean = pooled(stack, known, combination.method)[0]
+    if combination.method == "arithmetic":
+        return settled(np.exp(mean), left)
+    return settled(mean, left * -FLOOR)
+
+
+def outvoted(answers: Mapping[int, tuple[str, float]], combination: Combination) -> bool:
+    """Whether the votes of members that have not answered can no more change which label wins.
+
+    A member gives the label it says a score between 0 and its weight, as frequency and mean
+    confidence in ROVER do (Fiscus 1997), so one still to come moves a lead by its weight at most.
+
+    Args:
+        answers: ``(label, confidence)`` of the members that have answered, by their numbers.
+    """
+    sure: dict[str, float] = {}
+    most: dict[str, float] = {}
+    for member, (label, confidence) in answers.items():
+        weight = combination.weights[member]
+        share = weight * calibrated(confidence, combination.temperatures[member])
+        sure[label] = sure.get(label, 0.0) + share
+        most[label] = most.get(label, 0.0) + weight
+    left = 1 - math.fsum(combination.weights[member] for member in answers)
+    if left <= _SUM_TOLERANCE or not most:
+        return bool(most)
+    # Whatever share of a vote is frequency and whatever confidence, the score lies between.
+    same = max(sure, key=sure.__getitem__) == max(most, key=most.__getitem__)
+    return same and all(settled(list(scores.values()), left) for scores in (sure, most))
+
+
+def settled(scores: Sequence[float] | npt.NDArray[np.float64], left: float) -> bool:
+    """Whether the best score leads the next by more than `left`, what others may yet move it."""
+    ranked = sorted(map(float, scores), reverse=True)
+    second = ranked[1] if len(ranked) > 1 else 0.0
+    return ranked[0] - second > left + _MARGIN
+
+
+def _stacked(rows: Sequence[LogProbs], members: Sequence[int], combination: Combination) -> _Stack:
+    """The rows of members, each at its temperature."""
+    shapes = {np.shape(row) for row in rows}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 2:
+        raise _wrong(
+            f"rows of the shapes {', '.join(map(str, sorted(shapes)))}",
+            "members with the same outputs and the same frames",
+        )
+    temperatures = [combination.temperatures[member] for member in members]
+    stack = np.stack([np.asarray(row, np.float64) for row in rows])
+    return _normalised(stack / np.array(temperatures)[:, None, None])
+
+
+def _normalised(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Log-probabilities that are proportional to ``exp(scores)``, over the last axis."""
+    if not scores.size:
+        return scores
+    top = scores.max(axis=-1, keepdims=True)
+    if not np.isfinite(top).all():  # NaN, infinity, or nothing that is possible
+        raise _wrong("rows without a probability", "log-probabilities, one of them above minus inf")
+    below = scores - top
+    found: npt.NDArray[np.float64] = below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+    return found
+
+
+def _numbers(name: str, found: Sequence[Any], low: float, high: float) -> None:
+    for number in found:
+        plain = isinstance(number, int | float) and not isinstance(number, bool)
+        if not (plain and low <= number <= high):  # a NaN is on neither side
+            raise _wrong(f"{name} with {str(number)[:40]!r}", f"numbers from {low:g} to {high:g}")
+
+
+def _wrong(found: str, expected: str) -> BundleError:
+    return BundleError(
+        f"members are combined by {found}" if found.startswith("the method") else f"found {found}",
+        expected=expected,
+        fix="Fit and pack the massive model again",
+    )
