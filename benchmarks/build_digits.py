@@ -47,7 +47,7 @@ def main() -> None:
         result = {
             "seconds": round(seconds),
             "parameters": built.bundle.manifest.parameters,
-            "precision": built.bundle.manifest.graph.precision,
+            "precision": built.bundle.form.precision,
             "bundle_bytes": sum(file.stat().st_size for file in files),
             "scores": built.bundle.manifest.scores,
             "per_speaker": [asdict(row) for row in built.scorecard.per_speaker],

@@ -43,7 +43,7 @@ def test_a_build_says_what_it_published(journey: Journey) -> None:
     assert bundle.digest == said["digest"]
     assert bundle.folder.parent == journey.home / "bundles"
     assert bundle.manifest.language == "en"
-    assert bundle.manifest.features.sample_rate == 8000
+    assert bundle.features.sample_rate == 8000
     for page in said["reports"].values():
         assert (Path(page) / "index.html").is_file()
 
@@ -67,11 +67,12 @@ def test_the_model_has_learnt(journey: Journey) -> None:
 
 
 def test_the_manifest_says_where_it_comes_from(journey: Journey) -> None:
-    manifest = bundles.load(Path(journey.said["folder"])).manifest
+    bundle = bundles.load(Path(journey.said["folder"]))
+    manifest = bundle.manifest
     training = manifest.lineage["training"]
     assert (training["epochs"], training["batch_size"]) == (30, 8)
     assert manifest.lineage["augment"]["policy"]["name"] == "light"
-    packed = manifest.scores[manifest.graph.precision]["test"]["error_rate"]
+    packed = manifest.scores[bundle.form.precision]["test"]["error_rate"]
     assert packed == journey.said["scorecard"]["error_rate"]
     text = (Path(journey.said["folder"]) / bundles.MANIFEST).read_text()
     assert str(journey.home.parent) not in text  # no machine's paths travel with a model

@@ -52,8 +52,9 @@ def test_it_learns_from_few_words(built: Built) -> None:
 
 def test_the_bundle_says_what_it_is(built: Built) -> None:
     manifest = built.bundle.manifest
-    assert (manifest.graph.whole, manifest.graph.stack) == (True, 4)
-    assert (manifest.features.kind, manifest.features.sample_rate) == ("whisper", 16000)
+    form, features = built.bundle.form, built.bundle.features
+    assert (form.whole, form.stack) == (True, 4)
+    assert (features.kind, features.sample_rate) == ("whisper", 16000)
     assert manifest.licences["start"] == "whisper-tiny.en: MIT"
     assert manifest.lineage["model"]["whisper"]["layers"] == 1
     assert manifest.parameters > 2_000_000  # all that runs, the frozen part too

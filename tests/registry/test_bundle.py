@@ -89,7 +89,7 @@ def test_languages(tmp_path: Path, language: str, wanted: tuple[str, ...]) -> No
 
 def test_a_bundle_from_before_graphs_could_be_whole(folder: Path) -> None:
     sign(folder, lambda content: content["graph"].pop("whole"))
-    assert not load(folder).manifest.graph.whole
+    assert not load(folder).form.whole
 
 
 def test_weights_to_start_from_are_sealed_too(whole: Bundle, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_no_frame_waits_for_ever(babbling: BundleEngine) -> None:
     """Also where a bundle has no silent tail that would push the last frames out."""
     bundle = babbling.bundle
     for tail in (0.0, 0.005):
-        changed = bundle.manifest.graph.model_copy(update={"tail": tail})
+        changed = bundle.form.model_copy(update={"tail": tail})
         graph = StreamingGraph(bundle.graph, changed, bundle.features)
         for count in (400, 1000, 1080, 1160, 1240):
             stream = PosteriorStream(graph)
@@ -230,7 +230,7 @@ def test_a_graph_that_does_not_load(tmp_path: Path, babbling: BundleEngine) -> N
     (tmp_path / "graph.onnx").write_bytes(b"no graph")
     bundle = babbling.bundle
     with pytest.raises(BundleError, match="no graph that ONNX Runtime loads"):
-        StreamingGraph(tmp_path / "graph.onnx", bundle.manifest.graph, bundle.features)
+        StreamingGraph(tmp_path / "graph.onnx", bundle.form, bundle.features)
 
 
 def test_the_shipped_model_is_what_was_packed() -> None:

@@ -8,11 +8,15 @@
     golden.npz     a real input with the output it must reproduce
     LICENCE.txt    the licence of the training data
 
+A massive model is a bundle of bundles: no graph of its own, but ``members/NAME``, each an ordinary
+bundle. Members hold no members.
+
 The digest of ``bundle.toml`` names the bundle, because it holds the digests of all other files.
 """
 
 import tomllib
 import zipfile
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +24,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aimass.base.contract import Samples, Task
 from aimass.base.digests import of_file
-from aimass.base.errors import BundleError, FeatureError, IntegrityError
+from aimass.base.errors import BundleError, IntegrityError
 from aimass.features.spec import FeatureSpec
+from aimass.registry.manifest import Features, Graph, Manifest, Massive, Member
 from aimass.text.tokens import LabelSet, TokenSet
+
+__all__ = ["Bundle", "Features", "Golden", "Graph", "Manifest", "Massive", "Member", "load"]
 
 FORMAT = 1
 MANIFEST, GRAPH, TOKENS, GOLDEN, LICENCE = (
@@ -36,68 +42,9 @@ MANIFEST, GRAPH, TOKENS, GOLDEN, LICENCE = (
     "golden.npz",
     "LICENCE.txt",
 )
+MEMBERS = "members"
 MAX_GOLDEN_BYTES = 64 << 20
 WHOLE_SECONDS = 30.0
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Features(_Strict):
-    """The front end, as `FeatureSpec` holds it."""
-
-    kind: str
-    sample_rate: int = Field(ge=8000, le=48000)
-    bins: int = Field(gt=0, le=512)
-    frame_length_ms: float = Field(gt=0)
-    frame_shift_ms: float = Field(gt=0)
-    compression: str = "log"  # bundles packed before there was a choice do not name it
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Features":
-        try:
-            FeatureSpec(**self.model_dump())
-        except FeatureError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-
-class Graph(_Strict):
-    """How the streaming graph is fed.
-
-    ``stack`` feature frames make one output row, ``cache`` is the shape of one stream's past,
-    ``tail`` the seconds of silence that follow the last sample so that the last word comes out.
-    A ``whole`` graph is given an utterance in one piece, of `WHOLE_SECONDS` with the tail at most.
-    """
-
-    stack: int = Field(gt=0)
-    cache: tuple[int, int, int]
-    tail: float = Field(ge=0, le=10)
-    precision: str
-    whole: bool = False
-
-
-class Manifest(_Strict):
-    """The content of ``bundle.toml``."""
-
-    format: int
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    task: Task
-    language: str
-    metric: str
-    parameters: int
-    features: Features
-    graph: Graph
-    scores: dict[str, Any]
-    lineage: dict[str, Any]
-    licences: dict[str, str]
-    files: dict[str, str]
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The languages that the model was trained on; ``zh+en`` stands for two."""
-        return tuple(self.language.split("+"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +70,39 @@ class Bundle:
         return self.folder / GRAPH
 
     @property
+    def form(self) -> Graph:
+        """How the graph is fed. Raises: BundleError for a massive model, which has none."""
+        if self.manifest.graph is None:
+            raise self._massive()
+        return self.manifest.graph
+
+    @property
     def features(self) -> FeatureSpec:
-        """The front end the model was trained with."""
+        """The front end the model was trained with. Raises: BundleError for a massive model."""
+        if self.manifest.features is None:
+            raise self._massive()
         return FeatureSpec(**self.manifest.features.model_dump())
 
+    @property
+    def massive(self) -> Massive | None:
+        """What makes many models this one; None for an ordinary bundle."""
+        return self.manifest.massive
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the sound that the model takes."""
+        return self.massive.sample_rate if self.massive else self.features.sample_rate
+
+    def _massive(self) -> BundleError:
+        return BundleError(
+            f"'{self.manifest.name}' is a massive model, without a graph of its own",
+            expected="a model of one graph",
+            fix="Name one of its members, or run it as a massive model",
+        )
+
     def symbols(self) -> TokenSet | LabelSet:
-        """What the outputs stand for; nothing where they are a voiceprint."""
-        if self.manifest.task is Task.EMBED:
+        """What the outputs stand for; nothing for voiceprints, or where answers are combined."""
+        if self.manifest.task is Task.EMBED or TOKENS not in self.manifest.files:
             return LabelSet(())
         kind = LabelSet if self.manifest.task is Task.CLASSIFY else TokenSet
         return kind.load(self.folder / TOKENS)
@@ -170,7 +143,7 @@ def write(folder: Path, manifest: dict[str, Any], golden: Golden) -> Bundle:
         log_probs=golden.log_probs,
         text=np.array(golden.text),
     )
-    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
+    names = sorted(p.name for p in folder.iterdir() if p.name not in (MANIFEST, MEMBERS))
     content = manifest | {
         "format": FORMAT,
         "files": {name: of_file(folder / name) for name in names},
@@ -180,12 +153,50 @@ def write(folder: Path, manifest: dict[str, Any], golden: Golden) -> Bundle:
 
 
 def load(folder: Path) -> Bundle:
-    """Read a bundle and check every digest.
+    """Read a bundle and check every digest, those of its members too.
 
     Raises:
         BundleError: no bundle, or one of another format.
         IntegrityError: a file that is missing, changed, or should not be there.
     """
+    bundle = load_outside(folder)
+    for member in bundle.massive.contained if bundle.massive else ():
+        load_member(bundle, member)
+    return bundle
+
+
+def load_outside(folder: Path) -> Bundle:
+    """Read a bundle and check all but what is inside its members, which may fail one by one.
+
+    Raises:
+        BundleError, IntegrityError: as `load`.
+    """
+    manifest = _read(folder)
+    _check_names(folder, manifest)
+    _check_files(folder, manifest)
+    return Bundle(folder, manifest, of_file(folder / MANIFEST))
+
+
+def load_member(bundle: Bundle, member: Member) -> Bundle:
+    """Read the bundle of a contained member and check every digest.
+
+    Raises:
+        BundleError, IntegrityError: as `load`; or a massive model as a member of one.
+    """
+    folder = bundle.folder / MEMBERS / member.name
+    if _read(folder).massive is not None:
+        raise BundleError(
+            f"{folder} is a massive model, as a member of one",
+            expected="an ordinary bundle",
+            fix="Make its members members of the whole",
+        )
+    found = load_outside(folder)
+    if found.digest != member.digest:
+        raise _changed(folder / MANIFEST, member.digest)
+    return found
+
+
+def _read(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         if path.is_symlink() or not path.is_file():
@@ -197,21 +208,43 @@ def load(folder: Path) -> Bundle:
                 expected=f"format {FORMAT}",
                 fix="Pack it again with this version of aimass, or install the one that wrote it",
             )
-        manifest = Manifest.model_validate(content)
+        return Manifest.model_validate(content)
     except (OSError, ValueError, RecursionError) as error:  # no UTF-8, TOML or manifest
         raise BundleError(
             f"{path} cannot be read: {error}",
             expected="the manifest of a bundle",
             fix="Pack or fetch the bundle again",
         ) from error
-    _check_files(folder, manifest)
-    return Bundle(folder, manifest, of_file(path))
 
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
+def _check_names(folder: Path, manifest: Manifest) -> None:
+    """Hold a folder to what its manifest lists, and the folder of members to the members."""
+    contained = {member.name for member in manifest.massive.contained} if manifest.massive else ()
     found = {p.name for p in folder.iterdir()} - {MANIFEST}
-    wanted = set(manifest.files)
-    required = {GRAPH, TOKENS, GOLDEN, LICENCE}
+    if contained:
+        _check_same(folder / MEMBERS, _folders(folder / MEMBERS), set(contained))
+        found -= {MEMBERS}
+    required = {GOLDEN, LICENCE}
+    if manifest.massive is None:
+        required |= {GRAPH, TOKENS}
+    elif manifest.on_rows or manifest.task is Task.CLASSIFY:
+        required |= {TOKENS}
+    _check_same(folder, found, set(manifest.files), required)
+
+
+def _folders(folder: Path) -> set[str]:
+    """What lies in a folder of members; nothing where a link could lead elsewhere."""
+    if folder.is_symlink() or not folder.is_dir():
+        return set()
+    return {
+        p.name if p.is_dir() and not p.is_symlink() else f"{p.name} (no folder)"
+        for p in folder.iterdir()
+    }
+
+
+def _check_same(
+    folder: Path, found: set[str], wanted: set[str], required: AbstractSet[str] = frozenset()
+) -> None:
     if found != wanted or not required <= wanted:
         odd = sorted(found ^ wanted | required - wanted)
         raise IntegrityError(
@@ -219,11 +252,18 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
             expected=f"exactly {', '.join(sorted(wanted | required))}",
             fix="Fetch or build the bundle again; remove what was added by hand",
         )
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
     for name, digest in manifest.files.items():
         path = folder / name
         if path.is_symlink() or not path.is_file() or of_file(path) != digest:
-            raise IntegrityError(
-                f"{path} was changed after it was packed",
-                expected=f"SHA-256 {digest}",
-                fix="Fetch or build the bundle again",
-            )
+            raise _changed(path, digest)
+
+
+def _changed(path: Path, digest: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path} was changed after it was packed",
+        expected=f"SHA-256 {digest}",
+        fix="Fetch or build the bundle again",
+    )

@@ -49,9 +49,9 @@ class BundleEngine:
         self.name = bundle.manifest.name
         self.sample_rate = bundle.features.sample_rate
         self.symbols = bundle.symbols()
-        self.graph = StreamingGraph(bundle.graph, bundle.manifest.graph, bundle.features, threads)
-        if bundle.manifest.graph.whole:
-            self.max_seconds = WHOLE_SECONDS - bundle.manifest.graph.tail
+        self.graph = StreamingGraph(bundle.graph, bundle.form, bundle.features, threads)
+        if bundle.form.whole:
+            self.max_seconds = WHOLE_SECONDS - bundle.form.tail
         self._prove()
 
     @classmethod
