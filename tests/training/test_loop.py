@@ -19,7 +19,8 @@ from aimass.models.model import SpeechModel
 from aimass.training.checkpoint import mean_of
 from aimass.training.dev import DevSet
 from aimass.training.examples import Batch, TrainingSet
-from aimass.training.loop import CHECKPOINT, LOG, _cycle, _stale, optimizers, train
+from aimass.training.loop import CHECKPOINT, LOG, _stale, optimizers, train
+from aimass.training.schedule import cycle
 
 from . import tiny
 
@@ -218,14 +219,14 @@ def test_an_error_in_a_batch_comes_through(tmp_path: Path, monkeypatch: pytest.M
         train(tiny.fresh_model(), tiny.fresh_aim(), data, tiny.dev(), tiny.SPEC, tmp_path)
 
 
-def test_one_cycle() -> None:
-    factors = [_cycle(done / 1000, 0.1) for done in range(1001)]
+def test_onecycle() -> None:
+    factors = [cycle(done / 1000, 0.1) for done in range(1001)]
     assert factors[0] == 0
     assert factors[100] == 1
     assert factors[:101] == sorted(factors[:101])
     assert factors[100:] == sorted(factors[100:], reverse=True)
     assert factors[-1] == pytest.approx(0, abs=1e-12)
-    assert _cycle(0.0, 0.0) == 1
+    assert cycle(0.0, 0.0) == 1
 
 
 def test_every_weight_has_one_optimizer() -> None:

@@ -1,9 +1,11 @@
 """The whole state of a training run in one safetensors file: no pickle, written at once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -64,16 +66,7 @@ class Run:
 
 def save_run(path: Path, run: Run) -> None:
     """Write a run whole or not at all."""
-    tensors = {f"model.{k}": v for k, v in run.model.state_dict().items()}
-    tensors |= {f"aim.{k}": v for k, v in run.aim.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in run.average.state_dict().items()}
-    for epoch, weights in run.best.items():
-        tensors |= {f"best.{epoch}.{k}": v for k, v in weights.items()}
-    for number, optimizer in enumerate(run.optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{index}.{k}": v for k, v in state.items()}
-    meta = {"position": json.dumps(asdict(run.position))}
-    write_bytes(path, save({k: v.contiguous().clone() for k, v in tensors.items()}, meta))
+    _write(path, _tensors(run), {"position": json.dumps(asdict(run.position))})
 
 
 def load_run(path: Path, run: Run) -> None:
@@ -82,27 +75,26 @@ def load_run(path: Path, run: Run) -> None:
     Raises:
         TrainingError: a checkpoint that cannot be read or is of another model.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            meta = json.loads(file.metadata()["position"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        run.model.load_state_dict(_under("model.", tensors))
-        run.aim.load_state_dict(_under("aim.", tensors))
-        run.average.load_state_dict(_under("average.", tensors))
-        for number, optimizer in enumerate(run.optimizers):
-            state = _numbered(_under(f"optimizer.{number}.", tensors))
-            _refuse_other(state, optimizer)
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": state, "param_groups": groups})
-        run.best = _numbered(_under("best.", tensors))
-        run.position = Position(**meta)
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        why = " ".join(str(error).split())[:200]  # torch names every tensor
-        raise TrainingError(
-            f"checkpoint {path} cannot be used: {why}",
-            expected="a checkpoint of this very model",
-            fix=f"Remove {path.parent} and build again",
-        ) from error
+    with _opened(path) as (tensors, meta):
+        _restore(run, tensors, json.loads(meta["position"]))
+
+
+def save_runs(path: Path, runs: Sequence[Run]) -> None:
+    """Write runs that go side by side, all whole or none at all."""
+    tensors = {f"{n}.{k}": v for n, run in enumerate(runs) for k, v in _tensors(run).items()}
+    _write(path, tensors, {"positions": json.dumps([asdict(run.position) for run in runs])})
+
+
+def load_runs(path: Path, runs: Sequence[Run]) -> None:
+    """Put the states of several runs back, bit for bit.
+
+    Raises:
+        TrainingError: a checkpoint that cannot be read or is of other models.
+    """
+    with _opened(path) as (tensors, meta):
+        positions = json.loads(meta["positions"])
+        for number, (run, position) in enumerate(zip(runs, positions, strict=True)):
+            _restore(run, _under(f"{number}.", tensors), position)
 
 
 def mean_of(several: list[Weights]) -> Weights:
@@ -111,6 +103,52 @@ def mean_of(several: list[Weights]) -> Weights:
         name: torch.stack([weights[name].double() for weights in several]).mean(0).to(first.dtype)
         for name, first in several[0].items()
     }
+
+
+def _tensors(run: Run) -> Weights:
+    tensors = {f"model.{k}": v for k, v in run.model.state_dict().items()}
+    tensors |= {f"aim.{k}": v for k, v in run.aim.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in run.average.state_dict().items()}
+    for epoch, weights in run.best.items():
+        tensors |= {f"best.{epoch}.{k}": v for k, v in weights.items()}
+    for number, optimizer in enumerate(run.optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{k}": v for k, v in state.items()}
+    return tensors
+
+
+def _restore(run: Run, tensors: Weights, position: dict[str, Any]) -> None:
+    run.model.load_state_dict(_under("model.", tensors))
+    run.aim.load_state_dict(_under("aim.", tensors))
+    run.average.load_state_dict(_under("average.", tensors))
+    for number, optimizer in enumerate(run.optimizers):
+        state = _numbered(_under(f"optimizer.{number}.", tensors))
+        _refuse_other(state, optimizer)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    run.best = _numbered(_under("best.", tensors))
+    run.position = Position(**position)
+
+
+def _write(path: Path, tensors: Weights, meta: dict[str, str]) -> None:
+    write_bytes(path, save({k: v.contiguous().clone() for k, v in tensors.items()}, meta))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Weights, dict[str, str]]]:
+    """Tensors and metadata; whatever goes wrong with them is the checkpoint's fault."""
+    try:
+        with safe_open(path, "pt") as file:
+            meta = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        yield tensors, meta
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split())[:200]  # torch names every tensor
+        raise TrainingError(
+            f"checkpoint {path} cannot be used: {why}",
+            expected="a checkpoint of this very model",
+            fix=f"Remove {path.parent} and build again",
+        ) from error
 
 
 def _refuse_other(state: dict[int, Weights], optimizer: torch.optim.Optimizer) -> None:

@@ -10,6 +10,7 @@ from aimass.augment.spectrogram import hide
 from aimass.base.randomness import generator
 from aimass.features.spec import Frames
 from aimass.training.passes import Passes
+from aimass.training.sampling import EVERYTHING, Sampler, drawn
 
 POOL = 8  # batches that are sorted by length together: little padding, yet shuffled
 SAMPLE = 500
@@ -53,11 +54,25 @@ class TrainingSet:
     Args:
         stack: feature frames in a model frame.
         seed: of order and masks; what augments the sound has the seed of the passes.
+        sampler: which utterances of a pass an epoch hears.
+
+    Raises:
+        TrainingError: examples that the sampler cannot draw.
     """
 
-    def __init__(self, passes: Passes, *, batch_size: int, stack: int, seed: int) -> None:
+    def __init__(
+        self,
+        passes: Passes,
+        *,
+        batch_size: int,
+        stack: int,
+        seed: int,
+        sampler: Sampler = EVERYTHING,
+    ) -> None:
         self.passes = passes
-        self._batch_size = batch_size
+        self.sampler = sampler
+        self._weights = sampler.weights(passes.examples)
+        self.batch_size = batch_size
         self._stack = stack
         self._seed = seed
 
@@ -68,7 +83,7 @@ class TrainingSet:
     def steps(self, epochs: int) -> int:
         """Batches in so many epochs; no sound is touched for it."""
         per_pass = {
-            number: -(-len(self.passes.groups(number)) // self._batch_size)
+            number: -(-len(self.passes.groups(number)) // self.batch_size)
             for number in {self.passes.augment.pass_of(epoch) for epoch in range(epochs)}
         }
         return sum(per_pass[self.passes.augment.pass_of(epoch)] for epoch in range(epochs))
@@ -80,16 +95,20 @@ class TrainingSet:
         return np.concatenate([first.utterance(n) for n in range(0, len(first.ends), step)])
 
     def plan(self, epoch: int) -> list[list[int]]:
-        """The epoch's batches as utterances of its pass. All are used, similar lengths together."""
+        """The epoch's batches as utterances of its pass, similar lengths together.
+
+        All are used, unless the sampler leaves some out and draws others instead.
+        """
         rng = generator(self._seed, "plan", epoch)
-        lengths = self.passes.get(self.passes.augment.pass_of(epoch)).lengths
-        order = rng.permutation(len(lengths))
-        pool = POOL * self._batch_size
+        heard = self.passes.get(self.passes.augment.pass_of(epoch))
+        lengths = heard.lengths
+        order = drawn(rng, heard.groups, self._weights)
+        pool = POOL * self.batch_size
         batches: list[list[int]] = []
         for first in range(0, len(order), pool):
             near = order[first : first + pool]
             near = near[np.argsort(lengths[near], kind="stable")]
-            size = self._batch_size
+            size = self.batch_size
             batches += [near[k : k + size].tolist() for k in range(0, len(near), size)]
         rng.shuffle(batches)
         return batches

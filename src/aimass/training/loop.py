@@ -1,4 +1,4 @@
-"""The training loop: Muon and AdamW, one cosine cycle, averaged weights, exact resumption.
+"""The training loop: Muon and AdamW, cosine cycles, averaged weights, exact resumption.
 
 ::
 
@@ -6,12 +6,13 @@
         for each batch:  loss -> gradient -> clip -> step -> moving average of the weights
         dev error of the average; the best epochs are kept; a checkpoint
     the mean of the best epochs, or the best one where that is better
+
+One model takes it alone, or several side by side (`aimass.training.joint`). A run of several
+cycles leaves such a mean at the end of each: a snapshot.
 """
 
 import copy
 import json
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,24 +21,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from aimass.base.contract import Progress, no_progress
 from aimass.base.errors import TrainingError
 from aimass.base.files import write_bytes
-from aimass.base.randomness import torch_seed
 from aimass.models.model import SpeechModel
 from aimass.models.stem import Normalise
-from aimass.training.checkpoint import Position, Run, load_run, mean_of, save_run
+from aimass.training.checkpoint import Run, load_run, mean_of, save_run
 from aimass.training.dev import DevSet
 from aimass.training.examples import Batch, TrainingSet
+from aimass.training.journal import Every, Speed, log
 from aimass.training.processes import ALONE, Group
+from aimass.training.schedule import Schedule
+from aimass.training.step import Answers, average, descend, forward
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
+SNAPSHOT = "snapshot-{}.safetensors"  # numbered from 1
 SAVE_SECONDS = 60.0  # between two checkpoints within an epoch
 PRETRAINED = 0.01  # of the learning rate: what a fine-tuned Whisper bears beside new layers
-EXPLODED = 50.0  # times the first loss: no batch of a run that learns is that bad
 
 Report = Callable[[dict[str, float]], None]
 """Told the row of the log of each epoch."""
@@ -55,7 +59,13 @@ class TrainSpec:
             everything to AdamW.
         average_decay: of the exponential average of weights (Polyak and Juditsky 1992).
         keep: epochs with the lowest dev error whose averages are averaged again at the end.
-        patience: epochs without a new best one after which training stops; 0 never stops.
+        patience: epochs without a new best one after which training stops; 0 never stops. Of
+            several cycles it is the last that may be cut short.
+        cycles: in each of them the learning rate goes its whole way, and each leaves a snapshot
+            (`snapshot_path`), the last one that of the model that `train` gives.
+
+    Raises:
+        TrainingError: more cycles than epochs, or none.
     """
 
     epochs: int = 80
@@ -69,10 +79,19 @@ class TrainSpec:
     keep: int = 3
     patience: int = 0
     seed: int = 0
+    cycles: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.cycles <= max(1, self.epochs):
+            raise TrainingError(
+                f"{self.cycles} cycles in {self.epochs} epochs",
+                expected="at least one cycle, and an epoch for each",
+                fix="Set fewer cycles, or more epochs",
+            )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for lineage."""
-        return asdict(self)
+        """Plain values, for lineage; one cycle goes without saying, as before there were more."""
+        return {k: v for k, v in asdict(self).items() if (k, v) != ("cycles", 1)}
 
 
 @contextmanager
@@ -88,6 +107,33 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, slots=True)
+class Trainee:
+    """One model in training.
+
+    Args:
+        data: what it hears.
+        dev: what it is judged by.
+        folder: where its log and snapshots go.
+    """
+
+    run: Run
+    data: TrainingSet
+    dev: DevSet
+    spec: TrainSpec
+    folder: Path
+
+
+Together = Callable[[Sequence[Answers], float], Sequence[Tensor]]
+"""What models go down that learn side by side: their answers to one batch, and the share of the
+run that is done, to the losses ``(utterances,)`` of each."""
+
+
+def alone(answers: Sequence[Answers], done: float) -> list[Tensor]:
+    """Each goes down its own loss."""
+    return [one.losses for one in answers]
 
 
 @one_thread()
@@ -117,40 +163,84 @@ def train(
         TrainingError: a loss that explodes or is no number, with the utterances of its batch, or
             a checkpoint of another model.
     """
-    run = _started(model, aim, data, spec, folder)
-    saves = _Every(SAVE_SECONDS)
-    total = data.steps(spec.epochs)
+    path = folder / CHECKPOINT
+    run = started(model, aim, data, spec, resumed=path.is_file())
+    if path.is_file():
+        load_run(path, run)
+    one = Trainee(run, data, dev, spec, folder)
+    go(
+        [one],
+        lambda: save_run(path, run),
+        progress=progress,
+        report=lambda _, row: report(row),
+        group=group,
+    )
+    return finished(one, group)
+
+
+def started(
+    model: SpeechModel, aim: nn.Module, data: TrainingSet, spec: TrainSpec, *, resumed: bool
+) -> Run:
+    """A run before its first step; what is `resumed` need not measure its data again."""
+    front = model.front
+    if not resumed and isinstance(front, Normalise) and front.fresh:
+        front.measure(torch.from_numpy(data.sample()))
+    return Run(model, aim, copy.deepcopy(model), optimizers(model, aim, spec))
+
+
+def go(
+    trainees: Sequence[Trainee],
+    save: Callable[[], None],
+    *,
+    progress: Progress,
+    report: Callable[[int, dict[str, float]], None],
+    group: Group = ALONE,
+    together: Together = alone,
+) -> None:
+    """Take models through what is left of their epochs, step by step side by side.
+
+    They hear the batches that the first of them plans.
+
+    Args:
+        save: writes a checkpoint of all of them.
+        report: told the number of a trainee and the row of its epoch.
+        together: what each of them goes down.
+    """
+    first, saves = trainees[0], Every(SAVE_SECONDS)
+    position, spec = first.run.position, first.spec
+    schedule = Schedule(first.data.steps, spec.epochs, cycles=spec.cycles, warmup=spec.warmup)
     with ThreadPoolExecutor(2) as pool:
-        pool.submit(data.prepare, run.position.epoch).result()
-        while run.position.epoch < spec.epochs and not _stale(run.position.errors, spec.patience):
-            upcoming = pool.submit(data.prepare, min(run.position.epoch + 1, spec.epochs - 1))
-            speed = _Speed()
-            for size in _steps(run, data, spec, pool, group):
+        pool.submit(_prepare, trainees, position.epoch).result()
+        while position.epoch < spec.epochs and not all(_settled(one) for one in trainees):
+            upcoming = pool.submit(_prepare, trainees, min(position.epoch + 1, spec.epochs - 1))
+            speed = Speed()
+            for size in _steps(trainees, schedule, pool, group, together):
                 speed.utterances += size
-                progress("train", run.position.step, total)
+                progress("train", position.step, schedule.total)
                 if group.first and saves.due():
-                    save_run(folder / CHECKPOINT, run)
-            loss = _end_epoch(run, dev, spec.keep)
+                    save()
+            losses = [_end_epoch(one, schedule, group) for one in trainees]
             upcoming.result()
             if group.first:
                 # The log first: a line too many is replaced after a crash, one too few is lost.
-                rate = spec.learning_rate * _cycle(run.position.step / total, spec.warmup)
-                told = {"learning_rate": rate} | speed.to_dict()
-                report(_log(folder / LOG, run.position, loss, told))
-                save_run(folder / CHECKPOINT, run)
-    return _best(run, dev)
+                factor = schedule.factor(position.step)
+                for number, (one, loss) in enumerate(zip(trainees, losses, strict=True)):
+                    told = {"learning_rate": one.spec.learning_rate * factor} | speed.to_dict()
+                    report(number, log(one.folder / LOG, one.run.position, loss, told))
+                save()
 
 
-def _started(
-    model: SpeechModel, aim: nn.Module, data: TrainingSet, spec: TrainSpec, folder: Path
-) -> Run:
-    front = model.front
-    if not (folder / CHECKPOINT).is_file() and isinstance(front, Normalise) and front.fresh:
-        front.measure(torch.from_numpy(data.sample()))
-    run = Run(model, aim, copy.deepcopy(model), optimizers(model, aim, spec))
-    if (folder / CHECKPOINT).is_file():
-        load_run(folder / CHECKPOINT, run)
-    return run
+def finished(one: Trainee, group: Group = ALONE) -> SpeechModel:
+    """What a model has come to when its run is over."""
+    model = _best(one)
+    if one.spec.cycles > 1 and group.first:
+        _save_snapshot(one, one.spec.cycles, model)
+    return model
+
+
+def snapshot_path(folder: Path, number: int) -> Path:
+    """Where the weights at the end of a cycle stand, the first one's number being 1."""
+    return folder / SNAPSHOT.format(number)
 
 
 def optimizers(model: SpeechModel, aim: nn.Module, spec: TrainSpec) -> list[torch.optim.Optimizer]:
@@ -181,100 +271,72 @@ def optimizers(model: SpeechModel, aim: nn.Module, spec: TrainSpec) -> list[torc
     return found
 
 
+def _prepare(trainees: Sequence[Trainee], epoch: int) -> None:
+    for one in trainees:
+        one.data.prepare(epoch)
+
+
 def _steps(
-    run: Run, data: TrainingSet, spec: TrainSpec, pool: ThreadPoolExecutor, group: Group
+    trainees: Sequence[Trainee],
+    schedule: Schedule,
+    pool: ThreadPoolExecutor,
+    group: Group,
+    together: Together,
 ) -> Iterator[int]:
     """What is left of the current epoch, one step at a time; gives the utterances of each."""
-    position = run.position
-    total = data.steps(spec.epochs)
-    run.model.train()
-    for batch in _prefetched(
-        data, position.epoch, data.plan(position.epoch)[position.batch :], pool
-    ):
-        for optimizer in run.optimizers:
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = optimizer.defaults["lr"] * _cycle(
-                    position.step / total, spec.warmup
-                )
-        loss = _step(run, batch, spec, group)
-        position.first = position.first or loss
-        position.step += 1
-        position.batch += 1
-        position.losses += loss
-        decay = min(spec.average_decay, position.step / (position.step + 10))
-        _average(run.average, run.model, decay)
-        yield len(batch.lengths)
+    position = trainees[0].run.position
+    plan = trainees[0].data.plan(position.epoch)[position.batch :]
+    for one in trainees:
+        one.run.model.train()
+    for batches in _prefetched(trainees, position.epoch, plan, pool):
+        step, factor = position.step, schedule.factor(position.step)
+        answers = [
+            forward(one.run, batch, one.spec.seed, group)
+            for one, batch in zip(trainees, batches, strict=True)
+        ]
+        losses = together(answers, step / schedule.total)
+        for one, own, loss in zip(trainees, answers, losses, strict=True):
+            _step(one, own, loss, factor, group)
+            done = schedule.since(step) + 1
+            average(one.run.average, one.run.model, min(one.spec.average_decay, done / (done + 10)))
+        yield len(batches[0].lengths)
 
 
-def _step(run: Run, batch: Batch, spec: TrainSpec, group: Group) -> float:
-    """One step of the optimizers; gives the mean loss of the whole batch."""
-    own = group.share(batch)
-    for optimizer in run.optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    start = run.model.start(len(own.lengths))
-    loss = start.new_zeros(())
-    if len(own.lengths):  # of a small batch some processes have no share
-        with torch.random.fork_rng(devices=[]), _precision(start.device):
-            torch.manual_seed(torch_seed(spec.seed, "dropout", run.position.step, group.rank))
-            outputs, _ = run.model(torch.from_numpy(own.features).to(start.device), start)
-            losses = run.aim(outputs, own)
-        _refuse_diverged(losses, own, run.position)
-        loss = losses.sum() / len(batch.lengths)
-        loss.backward()
-    loss = group.add(loss.detach(), run.trained)
-    norm = nn.utils.clip_grad_norm_(run.trained, spec.clip_norm)
-    if not math.isfinite(norm):  # a loss may be finite where its slope is not
-        raise _diverged("gradient", float(norm), run.position, "a finite length", own.names)
-    for optimizer in run.optimizers:
-        optimizer.step()
-    return loss.item()
+def _step(one: Trainee, answers: Answers, losses: Tensor, factor: float, group: Group) -> None:
+    """Move one model down its losses, and its position on."""
+    for optimizer in one.run.optimizers:
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = optimizer.defaults["lr"] * factor
+    loss = descend(one.run, answers, losses, one.spec.clip_norm, group)
+    position = one.run.position
+    position.first = position.first or loss
+    position.step += 1
+    position.batch += 1
+    position.losses += loss
 
 
-def _precision(device: torch.device) -> torch.autocast:
-    """Half precision where the device computes in it; bfloat16 needs no scaling of the loss."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
-def _refuse_diverged(losses: Tensor, batch: Batch, position: Position) -> None:
-    """Stop with the names of the utterances before they spoil the weights."""
-    values = losses.detach().float().cpu()
-    limit = EXPLODED * max(position.first, 1.0) if position.step else math.inf
-    if bool(torch.isfinite(values).all()) and values.mean().item() <= limit:
-        return
-    worst = torch.nan_to_num(values, nan=torch.inf).argsort(descending=True)[:5].tolist()
-    expected = f"a finite number, at most {limit:.3g}"
-    names = [batch.names[row] for row in worst]
-    raise _diverged("loss", values.mean().item(), position, expected, names)
-
-
-def _diverged(
-    what: str,
-    value: float,
-    position: Position,
-    expected: str,
-    names: Sequence[tuple[str, ...]],
-) -> TrainingError:
-    named = "; ".join("+".join(joined) for joined in names[:5])
-    return TrainingError(
-        f"the {what} became {value:.3g} at step {position.step}, the worst of its utterances: "
-        f"{named}",
-        expected=expected,
-        fix="Listen to these, see what `aimass data check` says of them, or lower learning_rate",
-    )
-
-
-def _end_epoch(run: Run, dev: DevSet, keep: int) -> float:
+def _end_epoch(one: Trainee, schedule: Schedule, group: Group) -> float:
     """Measure the average and keep it if it is among the best; gives the mean loss."""
-    position = run.position
+    run, position = one.run, one.run.position
     loss = position.losses / max(1, position.batch)
-    position.errors.append(dev.error(run.average))
+    position.errors.append(one.dev.error(run.average))
+    begun = schedule.first(position.epoch)
+    run.best = {epoch: weights for epoch, weights in run.best.items() if epoch >= begun}
     run.best[position.epoch] = copy.deepcopy(run.average.state_dict())
-    if len(run.best) > keep:
+    if len(run.best) > one.spec.keep:
         del run.best[max(run.best, key=lambda epoch: (position.errors[epoch], -epoch))]
     position.epoch += 1
     position.batch = 0
     position.losses = 0.0
+    if group.first and position.epoch in schedule.ends[:-1]:
+        _save_snapshot(one, schedule.number(position.epoch), _best(one))
     return loss
+
+
+def _settled(one: Trainee) -> bool:
+    """Whether the last cycle has long brought nothing better."""
+    begun = one.spec.epochs * (one.spec.cycles - 1) // one.spec.cycles
+    return _stale(one.run.position.errors[begun:], one.spec.patience)
 
 
 def _stale(errors: Sequence[float], patience: int) -> bool:
@@ -282,78 +344,38 @@ def _stale(errors: Sequence[float], patience: int) -> bool:
     return 0 < patience < len(errors) and min(errors[-patience:]) >= min(errors[:-patience])
 
 
-def _best(run: Run, dev: DevSet) -> SpeechModel:
+def _best(one: Trainee) -> SpeechModel:
     """The mean of the best epochs, or the best one where that is better on dev."""
-    model = run.average
+    run = one.run
+    model = copy.deepcopy(run.average)
     first = min(run.best, key=lambda epoch: (run.position.errors[epoch], epoch))
     model.load_state_dict(mean_of(list(run.best.values())))
-    if dev.error(model) > run.position.errors[first]:
+    if one.dev.error(model) > run.position.errors[first]:
         model.load_state_dict(run.best[first])
     return model.eval()
 
 
+def _save_snapshot(one: Trainee, number: int, model: SpeechModel) -> None:
+    tensors = {name: values.contiguous().cpu() for name, values in model.state_dict().items()}
+    meta = {"spec": json.dumps(model.spec.to_dict())}
+    write_bytes(snapshot_path(one.folder, number), save(tensors, meta))
+
+
 def _prefetched(
-    data: TrainingSet, epoch: int, plan: Sequence[Sequence[int]], pool: ThreadPoolExecutor
-) -> Iterator[Batch]:
-    """Batches, the next one made while the last one is trained on."""
+    trainees: Sequence[Trainee],
+    epoch: int,
+    plan: Sequence[Sequence[int]],
+    pool: ThreadPoolExecutor,
+) -> Iterator[list[Batch]]:
+    """The batches of all trainees, the next ones made while the last ones are trained on."""
+
+    def make(utterances: Sequence[int]) -> list[Batch]:
+        return [one.data.batch(epoch, utterances) for one in trainees]
+
     if not plan:
         return
-    waiting = pool.submit(data.batch, epoch, plan[0])
+    waiting = pool.submit(make, plan[0])
     for utterances in plan[1:]:
-        ready, waiting = waiting, pool.submit(data.batch, epoch, utterances)
+        ready, waiting = waiting, pool.submit(make, utterances)
         yield ready.result()
     yield waiting.result()
-
-
-def _cycle(done: float, warmup: float) -> float:
-    """Learning rate factor: up in a line, down in half a cosine."""
-    if done < warmup:
-        return done / warmup
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
-
-
-@torch.no_grad()
-def _average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    for mean, latest in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(latest, 1 - decay)
-
-
-def _log(path: Path, position: Position, losses: float, told: dict[str, float]) -> dict[str, float]:
-    """Append one epoch; lines of epochs that a crash made us repeat are replaced."""
-    lines = path.read_text().splitlines()[: position.epoch - 1] if path.is_file() else []
-    row = {
-        "epoch": position.epoch,
-        "step": position.step,
-        "loss": losses,
-        "dev": position.errors[-1],
-        **told,
-    }
-    write_bytes(path, ("\n".join([*lines, json.dumps(row)]) + "\n").encode())
-    return row
-
-
-class _Speed:
-    """Utterances and seconds of one epoch, or of what a resumed run had left of it."""
-
-    def __init__(self) -> None:
-        self.utterances = 0
-        self._begun = time.monotonic()
-
-    def to_dict(self) -> dict[str, float]:
-        """For the log."""
-        seconds = max(time.monotonic() - self._begun, 1e-9)
-        return {"seconds": seconds, "utterances_per_second": self.utterances / seconds}
-
-
-class _Every:
-    """True once every so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._last = time.monotonic()
-
-    def due(self) -> bool:
-        if time.monotonic() - self._last < self._seconds:
-            return False
-        self._last = time.monotonic()
-        return True

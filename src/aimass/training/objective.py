@@ -34,7 +34,7 @@ class ClassifyObjective(nn.Module):
 
     def forward(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Map log-probabilities ``(batch, frames, outputs)`` to ``(batch,)``."""
-        last = _last(outputs, batch)
+        last = last_rows(outputs, batch)
         labels = torch.from_numpy(batch.targets).to(outputs.device).unsqueeze(1)
         return -(1 - SMOOTHING) * last.gather(1, labels)[:, 0] - SMOOTHING * last.mean(dim=1)
 
@@ -48,7 +48,7 @@ class EmbedObjective(nn.Module):
 
     def forward(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Map embeddings ``(batch, frames, size)`` of unit length to ``(batch,)``."""
-        cosine = _last(outputs, batch) @ nn.functional.normalize(self.centres, dim=1).T
+        cosine = last_rows(outputs, batch) @ nn.functional.normalize(self.centres, dim=1).T
         labels = torch.from_numpy(batch.targets).to(outputs.device)
         own = nn.functional.one_hot(labels, cosine.shape[1]).bool()
         angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
@@ -67,7 +67,7 @@ def objective(spec: ModelSpec, classes: int) -> nn.Module:
     return ClassifyObjective() if spec.head == "classify" else EmbedObjective(spec.outputs, classes)
 
 
-def _last(outputs: Tensor, batch: Batch) -> Tensor:
+def last_rows(outputs: Tensor, batch: Batch) -> Tensor:
     """The row at the end of each utterance, ``(batch, outputs)``."""
     rows = torch.from_numpy(batch.lengths - 1).to(outputs.device)
     return outputs[torch.arange(len(rows), device=outputs.device), rows]

@@ -44,12 +44,14 @@ class Example:
         name: tells it from all others of the set.
         targets: token ids, or the one label.
         load: gives the samples, mono, at the rate of the features.
+        language: decides no sound; a sampler may draw rare ones more often.
     """
 
     name: str
     targets: tuple[int, ...]
     speaker: str | None
     load: Callable[[], Samples]
+    language: str | None = None
 
     @cached_property
     def samples(self) -> Samples:
