@@ -13,118 +13,38 @@ stream in pieces gives what the whole gives.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from aimass.base.errors import BundleError
+from aimass.decoding.combination import METHODS, SUM_TOLERANCE, Combination, Method, wrong
+
+__all__ = [
+    "FLOOR",
+    "METHODS",
+    "Combination",
+    "LogProbs",
+    "Method",
+    "calibrated",
+    "choose",
+    "combined",
+    "decided",
+    "outvoted",
+    "pooled",
+    "settled",
+    "tempered",
+]
 
 LogProbs = npt.NDArray[np.float32]
 """Log-probabilities, shape ``(frames, outputs)``; one row where a label is decided."""
 
-Method = Literal["arithmetic", "geometric", "vote", "mbr", "choose"]
-METHODS: tuple[Method, ...] = get_args(Method)
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 FLOOR = math.log(1e-6)
 """What a member says at least of any output in a geometric mean."""
 
-_SUM_TOLERANCE = 1e-6
 _MARGIN = 1e-6  # a lead below it may be lost when the means are rounded to float32
 _SURE = 1e-6  # a stated certainty is this far from one before it is tempered
 
 _Stack = npt.NDArray[np.float64]  # (members, frames, outputs)
-
-
-@dataclass(frozen=True, slots=True)
-class Combination:
-    """How the outputs of members become one; plain data, stored in a bundle.
-
-    Args:
-        method: ``arithmetic`` and ``geometric`` are means of posteriors; ``vote`` (ROVER), ``mbr``
-            and ``choose`` work on answers.
-        weights: of the members, convex: 0 or more, in sum 1. A member of weight 0 is not heard.
-        temperatures: of each member's posteriors, or of its confidences where the method works
-            on answers; above 1 less sure, 1 as they are.
-        temperature: of the combined posteriors or confidences.
-
-    Raises:
-        BundleError: values that are no combination.
-    """
-
-    method: Method
-    weights: tuple[float, ...]
-    temperatures: tuple[float, ...]
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise _wrong(f"the method {str(self.method)[:40]!r}", f"one of {', '.join(METHODS)}")
-        _numbers("weights", self.weights, 0.0, 1.0 + _SUM_TOLERANCE)
-        _numbers("temperatures", self.temperatures, MIN_TEMPERATURE, MAX_TEMPERATURE)
-        _numbers("temperature", (self.temperature,), MIN_TEMPERATURE, MAX_TEMPERATURE)
-        if len(self.weights) != len(self.temperatures):
-            raise _wrong(
-                f"{len(self.weights)} weights and {len(self.temperatures)} temperatures",
-                "one of each for every member",
-            )
-        if not abs(math.fsum(self.weights) - 1) <= _SUM_TOLERANCE:
-            raise _wrong(f"weights that add up to {math.fsum(self.weights):.6g}", "a sum of 1")
-
-    @classmethod
-    def equal(cls, method: Method, members: int) -> "Combination":
-        """All members alike, and as they are."""
-        return cls(method, (1 / max(members, 1),) * members, (1.0,) * members)
-
-    def only(self, indices: Sequence[int]) -> "Combination":
-        """Some of the members, in the given order, their weights again 1 in sum.
-
-        Members whose weights are all 0 share alike: better their answer than none.
-
-        Raises:
-            BundleError: no member, one twice, or one that is not there.
-        """
-        kept = list(indices)
-        if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(len(self.weights))):
-            raise _wrong(
-                f"the members {kept[:9]} of {len(self.weights)}",
-                f"different numbers from 0 to {len(self.weights) - 1}",
-            )
-        weights = [self.weights[member] for member in kept]
-        total = math.fsum(weights)
-        return Combination(
-            self.method,
-            tuple(weight / total if total else 1 / len(kept) for weight in weights),
-            tuple(self.temperatures[member] for member in kept),
-            self.temperature,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a bundle."""
-        return {
-            "method": self.method,
-            "weights": list(self.weights),
-            "temperatures": list(self.temperatures),
-            "temperature": self.temperature,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Combination":
-        """The inverse of `to_dict`.
-
-        Raises:
-            BundleError: a key missing or unknown, or values that are no combination.
-        """
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, Mapping) or set(values) != set(names):
-            found = sorted(map(str, values)) if isinstance(values, Mapping) else type(values)
-            raise _wrong(f"a combination of {str(found)[:100]}", f"the keys {', '.join(names)}")
-        rows = {name: values[name] for name in ("weights", "temperatures")}
-        for name, row in rows.items():
-            if not isinstance(row, list | tuple):
-                raise _wrong(f"{name} {str(row)[:40]!r}", "a list of numbers")
-        return cls(**(dict(values) | {name: tuple(row) for name, row in rows.items()}))
 
 
 def combined(rows: Sequence[LogProbs], combination: Combination) -> LogProbs:
@@ -141,9 +61,9 @@ def combined(rows: Sequence[LogProbs], combination: Combination) -> LogProbs:
             differ, or rows without a probability.
     """
     if combination.method not in ("arithmetic", "geometric"):
-        raise _wrong(f"posteriors to {combination.method}", "the method arithmetic or geometric")
+        raise wrong(f"posteriors to {combination.method}", "the method arithmetic or geometric")
     if len(rows) != len(combination.weights):
-        raise _wrong(f"rows of {len(rows)} members", f"those of all {len(combination.weights)}")
+        raise wrong(f"rows of {len(rows)} members", f"those of all {len(combination.weights)}")
     heard = [member for member, weight in enumerate(combination.weights) if weight > 0]
     stack = _stacked([rows[member] for member in heard], heard, combination)
     if not stack.size:
@@ -203,7 +123,7 @@ def choose(answers: Sequence[tuple[str, float] | None], combination: Combination
         BundleError: another number of members, or no answer at all.
     """
     if len(answers) != len(combination.weights):
-        raise _wrong(f"answers of {len(answers)} members", f"those of {len(combination.weights)}")
+        raise wrong(f"answers of {len(answers)} members", f"those of {len(combination.weights)}")
     ranks = []
     for member, answer in enumerate(answers):
         if answer is not None:
@@ -212,7 +132,7 @@ def choose(answers: Sequence[tuple[str, float] | None], combination: Combination
             sure = calibrated(confidence, combination.temperatures[member])
             ranks.append((weight > 0, sure, weight, text, -member))
     if not ranks:
-        raise _wrong("no answer of any member", "at least one")
+        raise wrong("no answer of any member", "at least one")
     return -max(ranks)[-1]
 
 
@@ -233,7 +153,7 @@ def decided(rows: Mapping[int, LogProbs], combination: Combination) -> bool:
     """
     weights = [combination.weights[member] for member in rows]
     left = 1 - math.fsum(weights)
-    if left <= _SUM_TOLERANCE:
+    if left <= SUM_TOLERANCE:
         return True
     if not any(weights) or combination.method in ("mbr", "choose"):
         return False
@@ -266,7 +186,7 @@ def outvoted(answers: Mapping[int, tuple[str, float]], combination: Combination)
         sure[label] = sure.get(label, 0.0) + share
         most[label] = most.get(label, 0.0) + weight
     left = 1 - math.fsum(combination.weights[member] for member in answers)
-    if left <= _SUM_TOLERANCE or not most:
+    if left <= SUM_TOLERANCE or not most:
         return bool(most)
     # Whatever share of a vote is frequency and whatever confidence, the score lies between.
     same = max(sure, key=sure.__getitem__) == max(most, key=most.__getitem__)
@@ -284,7 +204,7 @@ def _stacked(rows: Sequence[LogProbs], members: Sequence[int], combination: Comb
     """The rows of members, each at its temperature."""
     shapes = {np.shape(row) for row in rows}
     if len(shapes) > 1 or len(next(iter(shapes))) != 2:
-        raise _wrong(
+        raise wrong(
             f"rows of the shapes {', '.join(map(str, sorted(shapes)))}",
             "members with the same outputs and the same frames",
         )
@@ -299,22 +219,7 @@ def _normalised(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return scores
     top = scores.max(axis=-1, keepdims=True)
     if not np.isfinite(top).all():  # NaN, infinity, or nothing that is possible
-        raise _wrong("rows without a probability", "log-probabilities, one of them above minus inf")
+        raise wrong("rows without a probability", "log-probabilities, one of them above minus inf")
     below = scores - top
     found: npt.NDArray[np.float64] = below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
     return found
-
-
-def _numbers(name: str, found: Sequence[Any], low: float, high: float) -> None:
-    for number in found:
-        plain = isinstance(number, int | float) and not isinstance(number, bool)
-        if not (plain and low <= number <= high):  # a NaN is on neither side
-            raise _wrong(f"{name} with {str(number)[:40]!r}", f"numbers from {low:g} to {high:g}")
-
-
-def _wrong(found: str, expected: str) -> BundleError:
-    return BundleError(
-        f"members are combined by {found}" if found.startswith("the method") else f"found {found}",
-        expected=expected,
-        fix="Fit and pack the massive model again",
-    )
