@@ -38,6 +38,9 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--policy", default="standard")
+    parser.add_argument("--margin", type=float, help="silence around the speech of training clips")
+    parser.add_argument("--pause", type=float, default=0.3, help="longest around a clip, seconds")
+    parser.add_argument("--window", type=float, default=25.0, help="of the spectrum, ms")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--home", type=Path, help="keep builds here, so that they resume")
     given = parser.parse_args()
@@ -80,8 +83,14 @@ def fold_cards(given: argparse.Namespace, fold: int, home: Path) -> dict[str, Sc
             "task": "classify",
             "language": "zh+en",
             # Seven clips hold nothing above -60 dB.
-            "data": {"train": source, "exclude": ["silent"]},
-            "augment": {"policy": given.policy, "noise": given.noise, "rooms": given.rooms},
+            "data": {"train": source, "exclude": ["silent"], "margin": given.margin},
+            "augment": {
+                "policy": given.policy,
+                "noise": given.noise,
+                "rooms": given.rooms,
+                "pause": (0.02, given.pause),
+            },
+            "features": {"frame_length_ms": given.window},
             "training": {"epochs": given.epochs},
             "members": [
                 {"name": family, "family": family, "parameters": 300_000}

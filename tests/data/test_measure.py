@@ -197,3 +197,13 @@ def test_progress_counts_clips() -> None:
     told: list[tuple[str, int, int | None]] = []
     measure([clip(JFK)], progress=lambda *said: told.append(said))
     assert told == [("measure", 1, 1)]
+
+
+def test_where_speech_begins_and_ends(tmp_path: Path) -> None:
+    rate, random = 16000, np.random.default_rng(0)
+    sound = random.normal(0, 1e-4, 3 * rate)
+    sound[rate // 2 : 2 * rate] += random.normal(0, 0.1, 2 * rate - rate // 2)
+    path = written(tmp_path / "a.wav", sound)
+    whole, part = one(path), one(path, start=1.0, duration=1.5)
+    assert (whole.begin, whole.end) == pytest.approx((0.5, 2.0), abs=0.02)
+    assert (part.begin, part.end) == pytest.approx((0.0, 1.0), abs=0.02)

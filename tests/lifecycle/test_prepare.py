@@ -159,3 +159,18 @@ def test_clips_that_are_the_same_are_told(tmp_path: Path) -> None:
     write_table(tmp_path / "same", ["file", "text", "split"], rows)
     with pytest.raises(DataError, match="in both"):
         prepared(tmp_path / "home", plan(tmp_path / "same"))
+
+
+def test_silence_around_training_clips_is_left_out(tmp_path: Path) -> None:
+    words = digits_folder(tmp_path / "words", ["zero"])
+    for path in (words / "audio").iterdir():
+        sound, rate = soundfile.read(path)
+        silence = np.zeros(rate)
+        soundfile.write(path, np.concatenate([silence, sound, silence]), rate)
+    folder = prepared(tmp_path / "home", plan(words, margin=0.1))
+    for split in ("train", "dev", "test"):
+        for clip in corpora.read(folder / f"{split}.jsonl.gz").clips:
+            assert clip.duration is not None
+            whole = clip.start == 0 and clip.duration > 2
+            assert whole == (split != "train")
+            assert whole or (clip.start > 0.85 and clip.duration < 1.2)

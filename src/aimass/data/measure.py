@@ -30,7 +30,7 @@ FLOOR_DB = -120.0
 CACHE = "measurements.sqlite"
 MISSING, SILENT = "audio_not_found", "silent_audio"  # codes of two errors
 SHORTER = 0.25  # seconds by which a recording may fall short of the stretch that a label names
-_VERSION = 1  # of the measurements: another one is measured anew
+_VERSION = 2  # of the measurements: another one is measured anew
 _FRAME = 0.01
 _BATCH = 512  # recordings between two writes to the memory
 _TOP = 0.995  # a sample this near to the highest peak stands at the ceiling
@@ -52,6 +52,7 @@ class Measurement:
         loud_db: level of the loudest twentieth of the 10 ms frames: of the speech, not the pauses.
         clipped: share of the samples that stand at the clip's own highest level.
         active: seconds that stand out of the clip's quietest parts.
+        begin, end: seconds at which the first of them begins and the last ends.
         fault: code of the `AudioError` met, empty where there was none.
         detail: what that error said.
     """
@@ -66,6 +67,8 @@ class Measurement:
     loud_db: float = FLOOR_DB
     clipped: float = 0.0
     active: float = 0.0
+    begin: float = 0.0
+    end: float = 0.0
     fault: str = ""
     detail: str = ""
 
@@ -237,6 +240,7 @@ class _Meter:
         if not self._count:
             return Measurement(file=digest, fault=code, detail=detail)
         loud, active = _activity(np.concatenate(self._energies))
+        stands = active.nonzero()[0] * _FRAME
         top = int(_TOP * self._heights.nonzero()[0][-1])
         return Measurement(
             file=digest,
@@ -248,22 +252,24 @@ class _Meter:
             level_db=round(_db(self._squares / self._count), 2),
             loud_db=round(loud, 2),
             clipped=round(float(self._heights[top:].sum() / self._heights.sum()), 6),
-            active=round(min(active, seconds), 2),
+            active=round(min(len(stands) * _FRAME, seconds), 2),
+            begin=round(float(stands[0]), 2) if len(stands) else 0.0,
+            end=round(min(float(stands[-1]) + _FRAME, seconds), 2) if len(stands) else seconds,
             fault=code,
             detail=detail,
         )
 
 
-def _activity(energies: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Level of the loudest frames (dB), and the seconds that stand out of the quietest ones."""
+def _activity(energies: npt.NDArray[np.float32]) -> tuple[float, npt.NDArray[np.bool_]]:
+    """Level of the loudest frames (dB), and which frames stand out of the quietest ones."""
     if not len(energies):
-        return FLOOR_DB, 0.0
+        return FLOOR_DB, np.zeros(0, bool)
     levels = 10 * np.log10(np.maximum(energies, 10 ** (FLOOR_DB / 10)))
     quiet, loud = np.percentile(levels, [10, 95])
     # Speech without pauses has no quiet part, and in loud noise little stands out of it: the
     # line is never nearer than 6 dB to the loudest frames, nor further than 30 dB.
     line = max(min(max(quiet + 6, loud - 30), loud - 6), -70.0)
-    return float(loud), float((levels > line).sum() * _FRAME)
+    return float(loud), levels > line
 
 
 def _db(power: float) -> float:

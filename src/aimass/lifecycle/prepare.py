@@ -63,9 +63,9 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
         Report(given, measured, findings, plan.data.exclude).write(folder / REPORT)
         splits = _splits(plan, kept)
         refuse_leaks(splits, _digests(kept.clips, measured))
-        for name in SPLITS:
+        for name, clips in _heard(plan, splits, measured).items():
             manifest.write(
-                getattr(splits, name),
+                clips,
                 folder / f"{name}.jsonl.gz",
                 licence=kept.licence,
                 progress=progress,
@@ -83,6 +83,7 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
         plan.language,
         plan.tokens.model_dump(),
         sorted(plan.data.exclude),
+        plan.data.margin,
         fingerprint(given),
     ]
     return stages.run("prepare", inputs, work)
@@ -193,6 +194,21 @@ def _splits(plan: Scenario, corpus: Corpus) -> Splits:
                 fix="Add speakers, or name them in the data",
             )
     return Splits(**sets)
+
+
+def _heard(
+    plan: Scenario, splits: Splits, measured: dict[str, Measurement]
+) -> dict[str, Sequence[Clip]]:
+    """The clips of each split, those of training without the silence around their speech."""
+    train = splits.train
+    if plan.data.margin is not None:
+        train = tuple(_trimmed(clip, measured[clip.id], plan.data.margin) for clip in train)
+    return {"train": train, "dev": splits.dev, "test": splits.test}
+
+
+def _trimmed(clip: Clip, found: Measurement, margin: float) -> Clip:
+    first, last = max(0.0, found.begin - margin), min(found.seconds, found.end + margin)
+    return replace(clip, start=clip.start + first, duration=last - first)
 
 
 def _digests(clips: Iterable[Clip], measured: dict[str, Measurement]) -> Callable[[Path], str]:
