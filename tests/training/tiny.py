@@ -69,10 +69,12 @@ def examples(takes: tuple[str, ...] = ("5", "6")) -> tuple[Example, ...]:
 
 
 @cache
-def held_out() -> tuple[tuple[Frames, ...], tuple[tuple[int, ...], ...]]:
+def held_out(
+    features: FeatureSpec = FEATURES,
+) -> tuple[tuple[Frames, ...], tuple[tuple[int, ...], ...]]:
     """Frames and targets of six other clips."""
     rows = [row for row in _rows() if row["split"] == "test"]
-    frames = tuple(extract(samples(row["file"]), FEATURES) for row in rows)
+    frames = tuple(extract(samples(row["file"]), features) for row in rows)
     return frames, tuple((WORDS.index(row["text"]),) for row in rows)
 
 
@@ -97,10 +99,10 @@ def data(
     return TrainingSet(made, batch_size=batch_size, stack=SHAPE.stack, seed=seed)
 
 
-def fresh_model(shape: ModelSpec = SHAPE) -> SpeechModel:
+def fresh_model(shape: ModelSpec = SHAPE, seed: int = 1) -> SpeechModel:
     """The same weights at every call."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         return SpeechModel(shape)
 
 
