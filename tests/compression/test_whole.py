@@ -91,7 +91,7 @@ def test_a_long_stream_runs_whenever_it_is_full(made: Path) -> None:
     stream, rows = PosteriorStream(graph), []
     for piece in np.array_split(samples, 66):
         rows.append(len(stream.accept(piece)))
-        assert len(stream._waiting) < 100 * WHOLE_SECONDS
+        assert len(stream._rows._waiting) < 100 * WHOLE_SECONDS
     assert [count for count in rows if count] == [750, 750]
     assert sum(rows) + len(stream.finish()) == 1660
 

@@ -5,7 +5,7 @@ need not know which it meets.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -90,6 +90,14 @@ class Member(_Brief):
     pretrained: str | None = Field(None, pattern=NAME)
 
 
+class Vote(_Strict):
+    """How words are voted on, as `aimass.decoding.voting.VoteSpec` holds it."""
+
+    alpha: float = Field(0.5, ge=0, le=1)
+    confidence: Literal["mean", "max"] = "mean"
+    null: float = Field(0.5, ge=0, le=1)
+
+
 class Massive(_Strict):
     """What makes many models one.
 
@@ -99,6 +107,7 @@ class Massive(_Strict):
         word_times: whether members are asked for word times where answers are combined. Times
             and confidences help a vote, but cost some engines accuracy (Whisper).
         stop_early: whether members are no longer asked once the outcome is decided.
+        vote: how votes are counted where the method is ``vote``.
     """
 
     sample_rate: int = Field(ge=8000, le=48000)
@@ -106,6 +115,7 @@ class Massive(_Strict):
     members: tuple[Member, ...] = Field(min_length=1, max_length=MOST_MEMBERS)
     word_times: bool = True
     stop_early: bool = True
+    vote: Vote = Vote()
 
     @field_validator("combination")
     @classmethod

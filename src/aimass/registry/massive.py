@@ -9,18 +9,20 @@
     LICENCE.txt      the licences of the members
 """
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aimass.base.contract import Task
 from aimass.base.digests import of_value
 from aimass.base.errors import BundleError, IntegrityError
 from aimass.decoding.combine import Combination
 from aimass.registry import pretrained
 from aimass.registry.bundle import LICENCE, MEMBERS, TOKENS, Bundle, Golden, write
 from aimass.registry.catalogue import Pretrained
-from aimass.registry.manifest import ON_ROWS, Member
+from aimass.registry.manifest import NAME, ON_ROWS, Member
 
 MemberModel = Bundle | Pretrained
 
@@ -53,6 +55,7 @@ def write_massive(
         BundleError: models that do not go together.
     """
     own = [model for model in members.values() if isinstance(model, Bundle)]
+    _check_kinds(manifest, members)
     for name, model in members.items():
         if isinstance(model, Bundle):
             shutil.copytree(model.folder, folder / MEMBERS / name)
@@ -91,6 +94,30 @@ def pretrained_member(member: Member, home: Path) -> Pretrained:
             fix="Bring the files that were used, or pack the massive model again",
         )
     return pretrained.verify(found.folder)
+
+
+def _check_kinds(manifest: Mapping[str, Any], members: Mapping[str, MemberModel]) -> None:
+    for name, model in members.items():
+        if not re.fullmatch(NAME, name):  # before a folder is made of it
+            raise BundleError(
+                f"a member called '{name[:80]}'",
+                expected="up to 64 letters, digits, dots, dashes and underscores",
+                fix="Give it another name",
+            )
+        if not isinstance(model, Bundle):
+            continue
+        if model.massive is not None:
+            raise BundleError(
+                f"the member '{name}' is a massive model itself",
+                expected="ordinary bundles and pretrained models",
+                fix="Make its members members of the whole",
+            )
+        if model.manifest.task != manifest["task"] or model.manifest.task is Task.EMBED:
+            raise BundleError(
+                f"the member '{name}' is there to {model.manifest.task}",
+                expected=f"members that {manifest['task']}; voiceprints do not combine",
+                fix="Leave it out",
+            )
 
 
 def _entry(name: str, model: MemberModel) -> dict[str, str]:

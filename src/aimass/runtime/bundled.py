@@ -8,7 +8,7 @@ from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment,
 from aimass.base.errors import BundleError, IntegrityError, RequestError
 from aimass.decoding.greedy import GreedyDecoder
 from aimass.decoding.label import LabelDecoder
-from aimass.registry.bundle import WHOLE_SECONDS, Bundle, Golden, load
+from aimass.registry.bundle import WHOLE_SECONDS, Bundle, Golden, Manifest, load
 from aimass.runtime.graph import PosteriorStream, StreamingGraph
 from aimass.text.normalise import primary_language
 from aimass.text.tokens import LabelSet, TokenSet
@@ -31,6 +31,43 @@ def golden(graph: StreamingGraph, samples: Samples, symbols: TokenSet | LabelSet
     search = decoder(symbols, graph.frame_seconds)
     search.accept(found)
     return Golden(samples, found, search.text)
+
+
+def hypothesis(
+    search: Decoder, duration: float, language: str, options: RecognizeOptions
+) -> Hypothesis:
+    """What a decoder has found in `duration` seconds of sound: one segment, or none."""
+    text = search.text
+    if not text:
+        return Hypothesis((), language)
+    words = search.words(duration) if options.word_times else ()
+    segment = Segment(0.0, duration, text, words, search.confidence, search.ids)
+    return Hypothesis((segment,), language)
+
+
+def check_language(manifest: Manifest, options: RecognizeOptions | None) -> None:
+    """Refuse a language that a model was not trained on. Raises: RequestError."""
+    asked = options.language if options else None
+    if asked and primary_language(asked) not in manifest.languages:
+        raise RequestError(
+            f"language '{asked[:20]}' for the model '{manifest.name}'",
+            expected=" or ".join(manifest.languages),
+            fix="Leave the language out, or choose another model",
+            param="language",
+        )
+
+
+def check_golden(bundle: Bundle, packed: Golden, found: Golden) -> None:
+    """Hold what a model gives to what it gave when it was packed. Raises: IntegrityError."""
+    close = found.log_probs.shape == packed.log_probs.shape and np.allclose(
+        np.exp(found.log_probs), np.exp(packed.log_probs), atol=GOLDEN_TOLERANCE
+    )
+    if not close or found.text != packed.text:
+        raise IntegrityError(
+            f"{bundle.folder} heard '{found.text}' in its golden input",
+            expected=f"'{packed.text}' and the packed log-probabilities",
+            fix="Fetch or build the bundle again; if that does not help, report your processor",
+        )
 
 
 class BundleEngine:
@@ -79,15 +116,7 @@ class BundleEngine:
                 fix="Choose another model: aimass models list",
                 param="model",
             )
-        asked = options.language if options else None
-        known = self.bundle.manifest.languages
-        if asked and primary_language(asked) not in known:
-            raise RequestError(
-                f"language '{asked[:20]}' for the model '{self.name}'",
-                expected=" or ".join(known),
-                fix="Leave the language out, or choose another model",
-                param="language",
-            )
+        check_language(self.bundle.manifest, options)
         return BundleStream(self, options or RecognizeOptions())
 
     def close(self) -> None:
@@ -103,15 +132,7 @@ class BundleEngine:
                 expected="a streaming graph as docs/bundle.md describes it",
                 fix="Pack the bundle again",
             ) from error
-        close = found.log_probs.shape == packed.log_probs.shape and np.allclose(
-            np.exp(found.log_probs), np.exp(packed.log_probs), atol=GOLDEN_TOLERANCE
-        )
-        if not close or found.text != packed.text:
-            raise IntegrityError(
-                f"{self.bundle.folder} heard '{found.text}' in its golden input",
-                expected=f"'{packed.text}' and the packed log-probabilities",
-                fix="Fetch or build the bundle again; if that does not help, report your processor",
-            )
+        check_golden(self.bundle, packed, found)
 
 
 class BundleStream:
@@ -131,14 +152,9 @@ class BundleStream:
 
     def results(self) -> Hypothesis:
         """The words so far."""
-        text = self._decoder.text
-        language = self._engine.bundle.manifest.language
-        if not text:
-            return Hypothesis((), language)
         duration = self._samples / self._engine.sample_rate
-        words = self._decoder.words(duration) if self._options.word_times else ()
-        segment = Segment(0.0, duration, text, words, self._decoder.confidence, self._decoder.ids)
-        return Hypothesis((segment,), language)
+        language = self._engine.bundle.manifest.language
+        return hypothesis(self._decoder, duration, language, self._options)
 
     def finish(self) -> Hypothesis:
         """No more audio: push the last word out and give all words."""

@@ -81,31 +81,59 @@ class StreamingGraph:
 
 
 class PosteriorStream:
-    """One speaker's audio on its way through front end and graph.
+    """One speaker's audio on its way through front end and graph."""
+
+    def __init__(self, graph: StreamingGraph) -> None:
+        self._tail = graph.graph.tail
+        self._front = FrontStream(graph.features)
+        self._rows = RowStream(graph)
+
+    def accept(self, samples: Samples) -> LogProbs:
+        """The log-probabilities that new samples complete."""
+        return self._rows.accept(self._front.accept(samples))
+
+    def finish(self) -> LogProbs:
+        """The log-probabilities of what was waiting and of the silent tail."""
+        return self._rows.finish(self._front.finish(self._tail))
+
+
+class FrontStream:
+    """One speaker's audio on its way to frames, which several graphs may share."""
+
+    def __init__(self, features: FeatureSpec) -> None:
+        self._rate = features.sample_rate
+        self._features = FeatureStream(features)
+
+    def accept(self, samples: Samples) -> Frames:
+        """The frames that new samples complete."""
+        return self._features.accept(samples)
+
+    def finish(self, tail: float) -> Frames:
+        """The frames that were waiting for more, and those of `tail` seconds of silence."""
+        silence = np.zeros(round(tail * self._rate), np.float32)
+        return np.concatenate([self._features.accept(silence), self._features.finish()])
+
+
+class RowStream:
+    """One speaker's frames on their way through a graph.
 
     What goes into a graph that takes whole utterances waits for the end, or until it is full.
     """
 
     def __init__(self, graph: StreamingGraph) -> None:
         self._graph = graph
-        self._features = FeatureStream(graph.features)
         self._cache = graph.first_cache()
         self._waiting = np.empty((0, graph.features.columns), np.float32)
 
-    def accept(self, samples: Samples) -> LogProbs:
-        """The log-probabilities that new samples complete."""
+    def accept(self, frames: Frames) -> LogProbs:
+        """The log-probabilities that new frames complete."""
         graph = self._graph
-        least = graph.at_once if graph.graph.whole else graph.graph.stack
-        return self._advance(self._features.accept(samples), least)
+        return self._advance(frames, graph.at_once if graph.graph.whole else graph.graph.stack)
 
-    def finish(self) -> LogProbs:
-        """The log-probabilities of what was waiting and of the silent tail."""
+    def finish(self, frames: Frames) -> LogProbs:
+        """The log-probabilities of what was waiting and of the last frames."""
         stack = self._graph.graph.stack
-        tail = np.zeros(
-            round(self._graph.graph.tail * self._graph.features.sample_rate), np.float32
-        )
-        frames = [self._waiting, self._features.accept(tail), self._features.finish()]
-        self._waiting = np.concatenate(frames)
+        self._waiting = np.concatenate([self._waiting, frames])
         missing = -len(self._waiting) % stack
         return self._advance(np.repeat(self._waiting[-1:], missing, axis=0), stack)
 
