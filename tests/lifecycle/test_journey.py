@@ -34,7 +34,7 @@ def test_a_build_says_what_it_published(journey: Journey) -> None:
     said = journey.said
     assert list(said) == [
         "model", "version", "folder", "digest", "aliases", "parameters", "precision", "member",
-        "members", "gates", "reports", "reused", "scorecard",
+        "members", "failed", "gates", "reports", "reused", "scorecard",
     ]  # fmt: skip
     assert (said["model"], said["version"], said["reused"]) == ("three", 1, [])
     assert said["aliases"] == ["production"]

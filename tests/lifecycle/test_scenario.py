@@ -132,7 +132,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "training.batch_size": (0, -1, 4097, 2.5, "x", False, None),
     "training.learning_rate": (0, -1, 1.01, "fast", None, float("nan"), float("inf"), [0.1]),
     "training.seed": (-1, 0.5, "x", None, True),
-    "members": ("two", 1.5, 3, None, [], [1], {"family": "conv"}),
+    "members": ("two", 1.5, 0, -1, 65, True, None, [], [1], {"family": "conv"}),
     "gates": (0.1, [], None),
     "augment": ("standard", None),
     "tune": ("training.epochs", [], None),

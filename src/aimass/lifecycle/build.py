@@ -11,23 +11,25 @@
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from aimass.base.contract import Progress, Task, no_progress
-from aimass.base.errors import ScenarioError
+from aimass.base.errors import AimassError, ScenarioError, TrainingError
 from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
 from aimass.evaluation.gates import Verdict, judge, select
 from aimass.evaluation.scorecard import Scorecard
 from aimass.lifecycle.due import keep_card
-from aimass.lifecycle.members import Job, inputs_of, train_members
+from aimass.lifecycle.joint import side_by_side
+from aimass.lifecycle.members import Job, inputs_of
 from aimass.lifecycle.pack import card_of, export_member, pack_member, voiceprint_card
 from aimass.lifecycle.prepare import prepare
 from aimass.lifecycle.scenario import Member, Scenario, read
 from aimass.lifecycle.stages import Stages
 from aimass.lifecycle.tracking import Tracking
+from aimass.lifecycle.workers import noted, train_members
 from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
 from aimass.registry.store import PRODUCTION, Published, Registry
@@ -37,12 +39,16 @@ from aimass.runtime.load import Model, resolve
 
 CANDIDATE = "candidate"
 
+Folders = dict[str, Path]
+Failures = dict[str, Exception]
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
     """What a build gives.
 
     Args:
+        failed: what stopped each member that is not among `members`.
         scorecard: of the selected member's packed graph on the test data.
         member: the selected one.
         members: the scorecard of each on dev and on test.
@@ -56,6 +62,7 @@ class Built:
     scorecard: Scorecard
     member: str
     members: dict[str, dict[str, Scorecard]]
+    failed: Failures
     verdict: Verdict
     report: dict[str, Path]
     reused: tuple[str, ...]
@@ -69,12 +76,15 @@ class Built:
             "digest": self.bundle.digest,
             "aliases": list(self.published.aliases),
             "parameters": self.bundle.manifest.parameters,
-            "precision": self.bundle.manifest.graph.precision,
+            "precision": self.bundle.form.precision,
             "member": self.member,
             "members": {
                 name: {split: card.summary() for split, card in cards.items()}
                 for name, cards in self.members.items()
             },
+            "failed": [
+                {"name": name, "reason": reason_of(error)} for name, error in self.failed.items()
+            ],
             "gates": {"passed": self.verdict.passed, "reasons": list(self.verdict.reasons)},
             "reports": {name: str(path) for name, path in self.report.items()},
             "reused": list(self.reused),
@@ -99,12 +109,11 @@ def build(
     stages = Stages(config.home / "builds" / plan.name)
     with stages.lock():
         prepared = prepare(plan, config, stages, progress)
-        jobs = [job_of(plan, member, prepared, stages, config) for member in plan.resolved()]
-        trained = _train(jobs, stages, progress)
-        packed = {
-            job.name: pack_member(job, weights, export_member(weights, stages), stages, progress)
-            for job, weights in zip(jobs, trained, strict=True)
-        }
+        jobs = jobs_of(plan, prepared, stages, config)
+        trained, failed = _train(jobs, stages, progress)
+        packed, unpacked = _pack(jobs, trained, stages, progress)
+        failed |= unpacked
+        _refuse_too_few(jobs, failed)
         cards = {
             name: {split: card_of(folder, split) for split in ("dev", "test")}
             for name, folder in packed.items()
@@ -117,17 +126,38 @@ def build(
         keep_card(config.home, bundle.digest, card)
         published = registry.publish(bundle, PRODUCTION if verdict.passed else CANDIDATE)
     report = {"data": prepared / "report", "scorecard": packed[best] / "report"}
-    return Built(
-        published, bundle, card, best, cards, verdict, report, tuple(dict.fromkeys(stages.reused))
-    )
+    reused = tuple(dict.fromkeys(stages.reused))
+    return Built(published, bundle, card, best, cards, failed, verdict, report, reused)
+
+
+def jobs_of(plan: Scenario, prepared: Path, stages: Stages, config: Settings) -> list[Job]:
+    """What the members to train are trained from, those that learn jointly with each other."""
+    alone = [
+        _unplaced(plan, member, prepared, stages, config)
+        for member in plan.resolved()
+        if member.engine is None
+    ]
+    return [_placed(job, stages) for job in side_by_side(alone, plan.joint)]
 
 
 def job_of(plan: Scenario, member: Member, prepared: Path, stages: Stages, config: Settings) -> Job:
     """What one member is trained from, with the scratch folder where that goes on."""
+    return _placed(_unplaced(plan, member, prepared, stages, config), stages)
+
+
+def _placed(job: Job, stages: Stages) -> Job:
+    """A job with its scratch folder; members that learn jointly share one."""
+    inputs = inputs_of(job) if job.together is None else asdict(job.together)
+    return job.at(stages.scratch("train", inputs))
+
+
+def _unplaced(
+    plan: Scenario, member: Member, prepared: Path, stages: Stages, config: Settings
+) -> Job:
     start = None if member.start_from is None else resolve(member.start_from, config)
     if start is not None:
         _refuse_unfit(member, start)
-    job = Job(
+    return Job(
         plan,
         member,
         prepared,
@@ -138,7 +168,6 @@ def job_of(plan: Scenario, member: Member, prepared: Path, stages: Stages, confi
         terms=None if start is None else f"{member.start_from}: {_licence(start)}",
         tracking=Tracking(config.home, config.registry_url, plan.name),
     )
-    return job.at(stages.scratch("train", inputs_of(job)))
 
 
 def _refuse_unfit(member: Member, start: Model) -> None:
@@ -160,17 +189,61 @@ def _licence(start: Model) -> str:
     return pretrained.verify(start.folder).licence
 
 
-def _train(jobs: list[Job], stages: Stages, progress: Progress) -> list[Path]:
-    """The folder of each member; those that are not there yet are trained side by side."""
-    folders = [stages.target("train", inputs_of(job)) for job in jobs]
-    todo = {folder: job for job, folder in zip(jobs, folders, strict=True) if not folder.is_dir()}
-    train_members([(job, folder) for folder, job in todo.items()], progress)
-    if not todo:
+def _train(jobs: list[Job], stages: Stages, progress: Progress) -> tuple[Folders, Failures]:
+    """The folder of each trained member; those that are not there yet are trained side by side.
+
+    What a member that failed left behind stays, so that a build run again goes on from there.
+    """
+    folders = {job.name: stages.target("train", inputs_of(job)) for job in jobs}
+    todo = {folders[job.name]: job for job in jobs if not folders[job.name].is_dir()}
+    stopped = train_members([(job, folder) for folder, job in todo.items()], progress)
+    if jobs and not todo:
         stages.reused.append("train")
+    failed = {  # two members may be one training
+        name: stopped[todo[folder].name]
+        for name, folder in folders.items()
+        if folder in todo and todo[folder].name in stopped
+    }
     for job in jobs:
-        shutil.rmtree(job.scratch, ignore_errors=True)
-    shutil.rmtree(jobs[0].passes, ignore_errors=True)
-    return folders
+        if job.name not in failed:
+            shutil.rmtree(job.scratch, ignore_errors=True)
+    if jobs and not failed:
+        shutil.rmtree(jobs[0].passes, ignore_errors=True)
+    return {name: folder for name, folder in folders.items() if name not in failed}, failed
+
+
+def _pack(
+    jobs: list[Job], trained: Folders, stages: Stages, progress: Progress
+) -> tuple[Folders, Failures]:
+    """The folder with bundle and scorecards of each trained member."""
+    packed, failed = {}, {}
+    for job in (job for job in jobs if job.name in trained):
+        weights = trained[job.name]
+        try:
+            graphs = export_member(weights, stages)
+            packed[job.name] = pack_member(job, weights, graphs, stages, progress)
+        except Exception as error:  # whatever it is, the other members are worth their training
+            failed[job.name] = noted(job.name, error)
+    return packed, failed
+
+
+def reason_of(error: Exception) -> str:
+    """What stopped a member, in a line."""
+    return str(error) if isinstance(error, AimassError) else f"{type(error).__name__}: {error}"
+
+
+def _refuse_too_few(jobs: list[Job], failed: Failures) -> None:
+    """Stop where more than half of the members failed; a member on its own says why itself."""
+    if len(jobs) >= 2 * len(failed) and len(jobs) > len(failed):
+        return
+    if len(jobs) == 1:
+        raise failed[jobs[0].name]
+    told = "; ".join(f"'{name}': {reason_of(error)}" for name, error in failed.items())
+    raise TrainingError(
+        f"{len(failed)} of {len(jobs)} members failed: {told}",
+        expected="at least half of them trained",
+        fix="Correct what is said of them and build again: what was trained is kept",
+    )
 
 
 def _baseline(

@@ -1,24 +1,20 @@
-"""Stage train: every member of a scenario, side by side where cores allow.
+"""Stage train: one member of a scenario.
 
 A member is trained from files alone (prepared manifests, a job of plain values), so that it may
-run in a process of its own.
+run in a process of its own (`aimass.lifecycle.workers`).
 """
 
 import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
-from multiprocessing import get_context, parent_process
-from multiprocessing.queues import Queue
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from aimass.augment.noise import Babble
 from aimass.augment.sounds import Sounds, shelf
@@ -28,26 +24,28 @@ from aimass.base.files import new_folder, write_json
 from aimass.base.randomness import torch_seed
 from aimass.data import corpus as corpora
 from aimass.data.corpus import Clip
-from aimass.data.measure import cores
 from aimass.data.sound import sound_of
 from aimass.features.cache import Cache
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.stream import extract
 from aimass.lifecycle.prepare import CONTENT, RATE, words
-from aimass.lifecycle.scenario import Features, Member, Scenario
+from aimass.lifecycle.scenario import Features, Member, Scenario, Tokens
 from aimass.lifecycle.tracking import RUN, Tracking, tracked
 from aimass.models.model import SpeechModel, sized
 from aimass.models.spec import Head, ModelSpec, Subsampling, WhisperSpec
 from aimass.registry.bundle import TOKENS
+from aimass.text.normalise import normalise
 from aimass.text.spacing import mixed_tokens
 from aimass.text.tokens import LabelSet, TokenSet
+from aimass.training.checkpoint import Weights
 from aimass.training.dev import DevSet
 from aimass.training.examples import TrainingSet
 from aimass.training.frozen import FrozenFront, behind, joined
-from aimass.training.loop import LOG, Report, TrainSpec, train
+from aimass.training.loop import LOG, Report, TrainSpec, snapshot_path, train
 from aimass.training.objective import objective
 from aimass.training.passes import AugmentSpec, Example, Passes
 from aimass.training.processes import ALONE, Group, launch
+from aimass.training.sampling import EVERYTHING, Bag, Sampler
 from aimass.training.start import start_from, whisper_of
 
 TAIL = 0.4  # seconds of silence in which the last word may still be decided
@@ -65,6 +63,14 @@ BINS = {8000: 40, 16000: 80}
 
 
 @dataclass(frozen=True, slots=True)
+class Together:
+    """Members that are trained jointly: how strongly they pull each other, and who they are."""
+
+    weight: float
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """All that one member is made of; plain values, so that another process can take it.
 
@@ -76,6 +82,7 @@ class Job:
         start: bundle, or Whisper model, to start from; None for fresh weights.
         terms: the licence of what it starts from.
         tracking: where the record of its training goes, None for nowhere.
+        together: with whom it is trained; None for alone.
     """
 
     plan: Scenario
@@ -87,6 +94,7 @@ class Job:
     start: Path | None = None
     terms: str | None = None
     tracking: Tracking | None = None
+    together: Together | None = None
 
     def at(self, scratch: Path) -> "Job":
         """The same job with its scratch folder."""
@@ -133,18 +141,60 @@ def training_of(job: Job) -> TrainSpec:
     return TrainSpec(**given | {"seed": job.member.seed})
 
 
+def sampler_of(job: Job) -> Sampler:
+    """Which of the training data the member hears, and how often.
+
+    A bag by speaker is one by utterance where the data does not say who speaks.
+    """
+    given, bag = job.member.bag, None
+    if given is not None:
+        by = given.by if _speakers_known(job.prepared) else "utterance"
+        seed = job.member.seed if given.seed is None else given.seed
+        bag = Bag(given.share, by, given.replace, seed or 0)
+    mixed = job.plan.task is Task.TRANSCRIBE and len(job.plan.languages) > 1
+    return Sampler(bag, job.member.sampling_temperature, "language" if mixed else "label")
+
+
+@lru_cache(maxsize=64)
+def _speakers_known(prepared: Path) -> bool:
+    return all(clip.speaker for clip in corpora.read(prepared / "train.jsonl.gz").clips)
+
+
 def symbols_of(job: Job) -> TokenSet | LabelSet:
     """What the member's outputs stand for; for voiceprints, the speakers of the training data."""
     if job.plan.task is Task.EMBED:
         clips = corpora.read(job.prepared / "train.jsonl.gz").clips
         return LabelSet.from_texts(clip.speaker or "" for clip in clips)
-    kind = TokenSet if job.plan.task is Task.TRANSCRIBE else LabelSet
-    return kind.load(job.prepared / TOKENS)
+    if job.plan.task is Task.CLASSIFY:
+        return LabelSet.load(job.prepared / TOKENS)
+    if own_tokens(job) is None:
+        return TokenSet.load(job.prepared / TOKENS)
+    return _spelled(job.prepared, job.member.tokens or Tokens(), job.plan.languages[0])
+
+
+def own_tokens(job: Job) -> Tokens | None:
+    """How a member spells, where that is not how the scenario does."""
+    own = job.plan.task is Task.TRANSCRIBE and job.member.tokens != job.plan.tokens
+    return job.member.tokens if own else None
+
+
+@lru_cache(maxsize=64)
+def _spelled(prepared: Path, tokens: Tokens, language: str) -> TokenSet:
+    """The token set of one kind for the training texts."""
+    clips = corpora.read(prepared / "train.jsonl.gz").clips
+    texts = [normalise(clip.text, clip.language or language) for clip in clips]
+    return TokenSet.from_texts(texts, tokens.kind, tokens.size)
 
 
 def inputs_of(job: Job) -> list[Any]:
     """What decides a member's weights."""
-    features = features_of(job)
+    features, tokens, sampler = features_of(job), own_tokens(job), sampler_of(job)
+    # What most members do without is not named, so that they are what they were before it was.
+    more = {
+        "tokens": tokens and tokens.model_dump(),
+        "sampler": None if sampler == EVERYTHING else sampler.to_dict(),
+        "together": job.together and asdict(job.together),
+    }
     return [
         job.prepared.name,
         _shape(job, features, symbols_of(job)).to_dict(),
@@ -156,6 +206,7 @@ def inputs_of(job: Job) -> list[Any]:
         job.plan.training.seed,
         TAIL,
         torch.__version__,
+        *({key: value} for key, value in more.items() if value is not None),
     ]
 
 
@@ -168,87 +219,33 @@ def _files(folder: Path | None) -> list[Any]:
     return [[str(path), state.st_size, state.st_mtime_ns] for path, state in states]
 
 
-def train_members(
-    jobs: Sequence[tuple[Job, Path]], progress: Progress, workers: int | None = None
-) -> None:
-    """Train members into the folders beside them, several at once.
-
-    Raises:
-        AimassError: what stopped the first member that failed, after the others ended.
-    """
-    workers = min(workers or cores(), len(jobs))
-    if workers <= 1:
-        for job, folder in jobs:
-            train_member(job, folder, partial(named, progress, job.name))
-        return
-    context = get_context("spawn")
-    told: Queue[tuple[str, int, int | None] | None] = context.Queue()
-    listener = Thread(target=_listen, args=(told, progress))
-    listener.start()
-    try:
-        with ProcessPoolExecutor(workers, context, _start_worker, (told,)) as pool:
-            waiting = [pool.submit(_work, job, folder) for job, folder in jobs]
-        for future in waiting:
-            future.result()
-    finally:
-        told.put(None)
-        listener.join()
-
-
-_told: "Queue[tuple[str, int, int | None] | None] | None" = None
-
-
-def _start_worker(told: "Queue[tuple[str, int, int | None] | None]") -> None:
-    global _told
-    _told = told
-    os.nice(1)  # the process that shows progress comes first
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A build that is killed takes its workers with it, wherever they are in their work."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _work(job: Job, folder: Path) -> None:
-    def progress(what: str, done: int, total: int | None) -> None:
-        assert _told is not None
-        _told.put((f"{job.name} {what}", done, total))
-
-    train_member(job, folder, progress)
-
-
-def _listen(told: "Queue[tuple[str, int, int | None] | None]", progress: Progress) -> None:
-    while (row := told.get()) is not None:
-        progress(*row)
-
-
-def named(progress: Progress, name: str, what: str, done: int, total: int | None) -> None:
-    """Report with the name of the member at work."""
-    progress(f"{name} {what}", done, total)
-
-
-def train_member(
-    job: Job,
-    folder: Path,
-    progress: Progress,
-    report: Report = lambda row: None,
-    group: Group = ALONE,
-) -> None:
-    """Train one member and leave weights, shape, front end and log in `folder`.
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A member before its first step.
 
     Args:
-        report: told the row of each epoch; what it raises ends the training.
-        group: the processes that train it together; where the scenario asks for several, they
-            are started, and their progress is in the log alone.
+        model: the whole of it.
+        trained: the part that is trained; all, but for what stands behind a frozen front.
     """
-    assert job.member.training is not None
-    if job.member.training.processes > group.size:
-        launch(job.member.training.processes, _train_share, job, folder)
-        return
+
+    job: Job
+    features: FeatureSpec
+    shape: ModelSpec
+    spec: TrainSpec
+    model: SpeechModel
+    trained: SpeechModel
+    aim: nn.Module
+    data: TrainingSet
+    dev: DevSet
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the record of its training says about it."""
+        return _told_of(self.job, self.shape)
+
+
+def ready(job: Job, progress: Progress) -> Ready:
+    """Read the data of a member and draw its weights."""
     features, spec = features_of(job), training_of(job)
     symbols = symbols_of(job)
     clips = {
@@ -279,14 +276,42 @@ def train_member(
         progress=progress,
         front=front,
     )
-    stack = trained.spec.stack
-    data = TrainingSet(passes, batch_size=spec.batch_size, stack=stack, seed=spec.seed)
+    data = TrainingSet(
+        passes,
+        batch_size=spec.batch_size,
+        stack=trained.spec.stack,
+        seed=spec.seed,
+        sampler=sampler_of(job),
+    )
     dev = _dev(clips["dev"], job, features, symbols, front)
+    trained, aim = trained.to(device), aim.to(device)
+    return Ready(job, features, shape, spec, model, trained, aim, data, dev)
+
+
+def train_member(
+    job: Job,
+    folder: Path,
+    progress: Progress,
+    report: Report = lambda row: None,
+    group: Group = ALONE,
+) -> None:
+    """Train one member and leave weights, shape, front end and log in `folder`.
+
+    Args:
+        report: told the row of each epoch; what it raises ends the training.
+        group: the processes that train it together; where the scenario asks for several, they
+            are started, and their progress is in the log alone.
+    """
+    assert job.member.training is not None
+    if job.member.training.processes > group.size:
+        launch(job.member.training.processes, _train_share, job, folder)
+        return
+    member = ready(job, progress)
     job.scratch.mkdir(parents=True, exist_ok=True)
-    noted = _Noted(progress)
+    noted = Noted(progress)
     log = job.scratch / LOG
     where = job.tracking if group.first else None
-    with tracked(where, job.scratch, log, job.name, _told_of(job, shape)) as copy_log:
+    with tracked(where, job.scratch, log, job.name, member.told) as copy_log:
 
         def told(row: dict[str, float]) -> None:
             noted.epoch(row)
@@ -294,28 +319,51 @@ def train_member(
             report(row)
 
         best = train(
-            trained.to(device),
-            aim.to(device),
-            data,
-            dev,
-            spec,
+            member.trained,
+            member.aim,
+            member.data,
+            member.dev,
+            member.spec,
             job.scratch,
             progress=noted,
             report=told,
             group=group,
-        ).cpu()
-    if not group.first:
-        return
-    if front is not None:
-        best = joined(model.cpu(), best)
+        )
+    if group.first:
+        keep(member, best.cpu(), job.scratch, folder)
+
+
+def keep(member: Ready, best: SpeechModel, scratch: Path, folder: Path) -> None:
+    """Leave a trained member in its folder, and the snapshots of earlier cycles beside it.
+
+    Args:
+        scratch: where its log and snapshots are.
+    """
+    for number in range(1, member.spec.cycles):
+        weights = load_file(snapshot_path(scratch, number))
+        with new_folder(snapshot_of(folder, number)) as fresh:
+            _write(member, weights, scratch, fresh)
     with new_folder(folder) as fresh:
-        if (job.scratch / RUN).is_file():
-            (fresh / RUN).write_bytes((job.scratch / RUN).read_bytes())
-        save_file(best.state_dict(), fresh / WEIGHTS, {"spec": json.dumps(shape.to_dict())})
-        write_json(fresh / MODEL, shape.to_dict())
-        write_json(fresh / FEATURES, features.to_dict())
-        (fresh / LOG).write_bytes((job.scratch / LOG).read_bytes())
-        write_json(fresh / "inputs.json", inputs_of(job))
+        if (scratch / RUN).is_file():
+            (fresh / RUN).write_bytes((scratch / RUN).read_bytes())
+        _write(member, best.state_dict(), scratch, fresh)
+
+
+def snapshot_of(folder: Path, number: int) -> Path:
+    """Where a trained member's weights at the end of an earlier cycle stand, from 1."""
+    return folder.with_name(f"{folder.name}-{number}")
+
+
+def _write(member: Ready, weights: Weights, scratch: Path, fresh: Path) -> None:
+    if member.trained is not member.model:  # a front that was frozen
+        member.trained.load_state_dict(weights)
+        weights = joined(member.model.cpu(), member.trained.cpu()).state_dict()
+    shape = member.shape.to_dict()
+    save_file(weights, fresh / WEIGHTS, {"spec": json.dumps(shape)})
+    write_json(fresh / MODEL, shape)
+    write_json(fresh / FEATURES, member.features.to_dict())
+    (fresh / LOG).write_bytes((scratch / LOG).read_bytes())
+    write_json(fresh / "inputs.json", inputs_of(member.job))
 
 
 def _train_share(group: Group, job: Job, folder: Path) -> None:
@@ -323,7 +371,7 @@ def _train_share(group: Group, job: Job, folder: Path) -> None:
     train_member(job, folder, no_progress, group=group)
 
 
-class _Noted:
+class Noted:
     """Progress that also says how the last epoch went."""
 
     def __init__(self, progress: Progress) -> None:
@@ -331,6 +379,7 @@ class _Noted:
         self._note = ""
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Report with the note."""
         self._progress(what + self._note, done, total)
 
     def epoch(self, row: dict[str, float]) -> None:
@@ -393,7 +442,11 @@ def _whisper(job: Job, features: FeatureSpec) -> WhisperSpec:
 
 def _example(clip: Clip, job: Job, rate: int, symbols: TokenSet | LabelSet) -> Example:
     return Example(
-        clip.id, _targets(clip, job, symbols), clip.speaker, partial(sound_of, clip, rate)
+        clip.id,
+        _targets(clip, job, symbols),
+        clip.speaker,
+        partial(sound_of, clip, rate),
+        clip.language,
     )
 
 

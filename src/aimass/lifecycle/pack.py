@@ -35,6 +35,7 @@ from aimass.lifecycle.members import (
     WEIGHTS,
     Job,
     inputs_of,
+    own_tokens,
     symbols_of,
 )
 from aimass.lifecycle.prepare import CONTENT
@@ -96,7 +97,7 @@ def pack_member(job: Job, weights: Path, graphs: Path, stages: Stages, progress:
         folder.mkdir()
         shutil.copy(graphs / f"{precision}.onnx", folder / bundles.GRAPH)
         shutil.copy(graphs / WEIGHTS, folder)
-        shutil.copy(job.prepared / bundles.TOKENS, folder)
+        _write_symbols(job, folder / bundles.TOKENS)
         shutil.copy(job.prepared / bundles.LICENCE, folder)
         graph = manifest["graph"] | {"precision": precision}
         runs = StreamingGraph(folder / bundles.GRAPH, bundles.Graph(**graph), features)
@@ -124,6 +125,14 @@ def pack_member(job: Job, weights: Path, graphs: Path, stages: Stages, progress:
         _keep_scores(job, weights, folder, cards[chosen])
 
     return stages.run("pack", [manifest, job.prepared.name, graphs.name], work)
+
+
+def _write_symbols(job: Job, path: Path) -> None:
+    """What the outputs stand for; speakers' names do not travel with a model of voiceprints."""
+    if own_tokens(job) is None:
+        shutil.copy(job.prepared / bundles.TOKENS, path)
+    else:
+        symbols_of(job).save(path)
 
 
 def _keep_scores(job: Job, weights: Path, folder: Path, cards: dict[str, Scorecard]) -> None:

@@ -16,9 +16,11 @@
     features: {kind: fbank, bins: 80}
     augment: {policy: strong, noise: ../data/noise, rooms: ../data/rooms}
     training: {epochs: 40}
-    members:                     # one or more; each may have sections of its own
+    members:                     # a number, or a list; each may have sections of its own
       - {family: conv, parameters: 280000}
-      - {family: recurrent, features: {bins: 40}, seed: 1}
+      - {family: recurrent, features: {bins: 40}, seed: 1, bag: {share: 0.8, by: speaker}}
+      - {engine: whisper-base}   # a model that is there already
+    ensemble: {methods: [geometric, vote]}
     gates: {error_rate: 0.03}
     tune: {training.learning_rate: {low: 0.001, high: 0.01, log: true}}
 """
@@ -26,16 +28,25 @@
 import difflib
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from aimass.augment import policy as policies
 from aimass.augment.policy import Policy
 from aimass.base.contract import Task
 from aimass.base.errors import ScenarioError
 from aimass.data.checks import Code
+from aimass.ensemble.plan import MOST, planned
 from aimass.evaluation.gates import Gates
 from aimass.lifecycle.search import Path as Place
 from aimass.lifecycle.search import Range, placed
@@ -54,13 +65,18 @@ class _Strict(BaseModel):
 
 
 class Data(_Strict):
-    """Where the recordings are; relative paths start at the scenario file."""
+    """Where the recordings are; relative paths start at the scenario file.
+
+    ``margin`` is the silence, in seconds, that stays around the speech of a training clip; all of
+    it where none is given.
+    """
 
     train: Path
     dev: Path | None = None
     test: Path | None = None
     synthetic: Path | None = None
     columns: dict[str, str] = {}
+    margin: float | None = Field(None, ge=0.05, le=10)
     exclude: tuple[Code, ...] = ()
 
 
@@ -130,12 +146,30 @@ class Training(_Strict):
     weight_decay: float = Field(0.05, ge=0, le=1)
     patience: int = Field(0, ge=0, le=100_000, strict=True)
     keep: int = Field(3, gt=0, le=50, strict=True)
+    cycles: int = Field(1, gt=0, le=16, strict=True)
     processes: int = Field(1, gt=0, le=64, strict=True)
     seed: Seed = 0
 
 
+class Bag(_Strict):
+    """The part of the training data that a member hears; its seed is the member's own."""
+
+    share: float = Field(1.0, gt=0, le=1)
+    by: Literal["utterance", "speaker"] = "utterance"
+    replace: bool = False
+    seed: Seed | None = None
+
+
+class Ensemble(_Strict):
+    """How the members become one; what is not set is found on dev."""
+
+    methods: tuple[Literal["arithmetic", "geometric", "vote", "mbr", "choose"], ...] = ()
+
+
 class Member(_Strict):
     """One model to train; sections that it does not have are the scenario's.
+
+    ``engine`` names a model that is there already, and nothing else is said of such a member.
 
     ``subsampling`` is ``conv`` where the features are a spectrum and ``stack`` is a power of two.
     ``start_from`` names a model whose weights are taken over where they fit; with ``frozen`` all
@@ -157,9 +191,19 @@ class Member(_Strict):
     start_from: str | None = None
     layers: int | None = Field(None, gt=0, le=64, strict=True)
     frozen: bool = False
+    engine: str | None = None
+    bag: Bag | None = None
+    sampling_temperature: float = Field(1.0, ge=1, le=1000)
+    tokens: Tokens | None = None
     features: Features | None = None
     augment: Augment | None = None
     training: Training | None = None
+
+    @model_validator(mode="after")
+    def _foreign(self) -> Self:
+        if self.engine is not None and self.model_fields_set - {"engine", "name"}:
+            raise ValueError("nothing but a name beside 'engine', whose model is trained already")
+        return self
 
 
 class Scenario(_Strict):
@@ -174,12 +218,26 @@ class Scenario(_Strict):
     features: Features = Features()
     augment: Augment = Augment()
     training: Training = Training()
-    members: tuple[Member, ...] = Field((Member(),), min_length=1, max_length=64)
+    joint: float = Field(0.0, ge=0, le=100)  # before members: their plan depends on it
+    members: tuple[Member, ...] = Field((Member(),), min_length=1, max_length=MOST)
+    ensemble: Ensemble = Ensemble()
     gates: Gates = Gates()
     tune: dict[Place, Range] = {}
     grammar: Path | None = None
     hotwords: tuple[str, ...] = ()
     quality: str | None = None
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _planned(cls, members: Any, info: ValidationInfo) -> Any:
+        """A number of members stands for a plan of so many."""
+        if type(members) is not int:
+            return members
+        given = {
+            name: found.model_dump(exclude_unset=True) if isinstance(found, BaseModel) else found
+            for name, found in info.data.items()
+        }
+        return planned(members, info.data.get("task", Task.TRANSCRIBE), given)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -187,15 +245,20 @@ class Scenario(_Strict):
         return tuple(self.language.split("+"))
 
     def resolved(self) -> tuple[Member, ...]:
-        """The members with every section, a seed and a name of their own."""
+        """The members with a name of their own; those to train with every section and a seed."""
         members = []
         for number, member in enumerate(self.members):
+            if member.engine is not None:
+                name = member.name or member.engine.partition("@")[0]
+                members.append(member.model_copy(update={"name": name}))
+                continue
             training = member.training or self.training
             members.append(
                 member.model_copy(
                     update={
                         "name": member.name or f"{member.family}-{number + 1}",
                         "seed": training.seed if member.seed is None else member.seed,
+                        "tokens": member.tokens or self.tokens,
                         "features": self._heard_by(member),
                         "augment": member.augment or self.augment,
                         "training": training,
@@ -219,6 +282,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "augment": Augment,
     "training": Training,
     "members": Member,
+    "bag": Bag,
+    "ensemble": Ensemble,
     "gates": Gates,
     "tune": Range,
 }

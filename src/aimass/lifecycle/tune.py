@@ -33,12 +33,13 @@ from aimass.base.files import write_bytes
 from aimass.base.randomness import torch_seed
 from aimass.base.settings import Settings, settings
 from aimass.lifecycle.build import job_of
-from aimass.lifecycle.members import Job, inputs_of, named, train_member
+from aimass.lifecycle.members import Job, inputs_of, train_member
 from aimass.lifecycle.prepare import prepare
 from aimass.lifecycle.scenario import Scenario, load, parse
 from aimass.lifecycle.search import Range, members_in, placed
 from aimass.lifecycle.stages import Stages
 from aimass.lifecycle.tracking import Pruned
+from aimass.lifecycle.workers import named
 from aimass.training.loop import LOG
 
 MADE, ERROR, VALUES = "made", "error", "values"
