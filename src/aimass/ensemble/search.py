@@ -21,7 +21,7 @@ SHARES = (0.5, 0.25)
 MOST_ASKED = 80
 """Weightings that are decoded; each is the whole dev set once."""
 
-_DIGITS = 4
+_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
