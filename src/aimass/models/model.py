@@ -73,10 +73,10 @@ def _stack(spec: ModelSpec, columns: int) -> Stack | Subsample:
     if spec.subsampling == "stack":
         return Stack(spec, columns)
     halvings = spec.stack.bit_length() - 1
-    if spec.stack != 1 << halvings or not 1 <= halvings <= 4 or columns >> halvings < 1:
+    if spec.stack != 1 << halvings or not 1 <= halvings <= 4:
         raise TrainingError(
-            f"2-D convolutions that make one of {spec.stack} frames with {columns} columns",
-            expected="2, 4, 8 or 16 frames, and as many columns",
+            f"2-D convolutions that make one of {spec.stack} frames",
+            expected="2, 4, 8 or 16 frames",
             fix="Set stack: 4, or subsampling: stack",
         )
     return Subsample(spec, columns)

@@ -142,14 +142,14 @@ class Halved(StreamingLayer):
         super().__init__()
         self.shape = (bands, channels)
         self.state_size = channels * bands
-        self.width = outputs * (bands // 2)
-        self.convolution = nn.Conv2d(channels, outputs, 3, stride=2)
+        self.width = outputs * -(-bands // 2)
+        self.convolution = nn.Conv2d(channels, outputs, 3, stride=2, padding=(0, 1))
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``x (batch, frames, bands * channels)`` to ``(batch, frames / 2, width)``."""
         seen = torch.cat([state.unsqueeze(1), x], dim=1)
-        image = nn.functional.pad(seen.reshape(x.shape[0], -1, *self.shape), (0, 0, 1, 0))
-        y = nn.functional.silu(self.convolution(image.permute(0, 3, 1, 2)))
+        image = seen.reshape(x.shape[0], -1, *self.shape).permute(0, 3, 1, 2)
+        y = nn.functional.silu(self.convolution(image))
         return y.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.width), x[:, -1]
 
 
@@ -167,7 +167,7 @@ class Subsample(StreamingLayer):
         channels, bands = 1, columns
         for index in range(spec.stack.bit_length() - 1):
             layers.append(Halved(channels, bands, _CHANNELS << index))
-            channels, bands = _CHANNELS << index, bands // 2
+            channels, bands = _CHANNELS << index, -(-bands // 2)
         self.halved = Chain(layers)
         self.state_size = self.halved.state_size
         self.project = nn.Linear(layers[-1].width, spec.channels)
