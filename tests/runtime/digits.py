@@ -47,16 +47,16 @@ def samples(path: Path) -> Samples:
     return load_audio(path, rate=RATE).mono()
 
 
-def babbling(folder: Path) -> Bundle:
+def babbling(folder: Path, seed: int = 4, rate: int = RATE) -> Bundle:
     """A bundle of random float weights, which says much, and another thing at the least change."""
     tokens = TokenSet(("▁a", "▁b", "c", "d", "▁"))
-    return _random(folder, "transcribe", "ctc", tokens, tokens.size)
+    return _random(folder, "transcribe", "ctc", tokens, tokens.size, seed, rate)
 
 
-def guessing(folder: Path) -> Bundle:
+def guessing(folder: Path, seed: int = 4, rate: int = RATE) -> Bundle:
     """A bundle of random weights that gives one of three labels, and changes its mind."""
     labels = LabelSet(("left", "other thing", "右"))
-    return _random(folder, "classify", "classify", labels, labels.size)
+    return _random(folder, "classify", "classify", labels, labels.size, seed, rate)
 
 
 def voices(folder: Path) -> Bundle:
@@ -65,11 +65,17 @@ def voices(folder: Path) -> Bundle:
 
 
 def _random(
-    folder: Path, task: str, head: Head, symbols: TokenSet | LabelSet, outputs: int
+    folder: Path,
+    task: str,
+    head: Head,
+    symbols: TokenSet | LabelSet,
+    outputs: int,
+    seed: int = 4,
+    rate: int = RATE,
 ) -> Bundle:
     shape = ModelSpec("conv", head, 40, outputs, channels=24, blocks=3, kernel=7)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(4)
+        torch.manual_seed(seed)
         model = SpeechModel(shape).eval()
         assert isinstance(model.front, Normalise)
         model.front.mean.fill_(-9)
@@ -79,7 +85,7 @@ def _random(
     export(model, folder / bundles.GRAPH)
     symbols.save(folder / bundles.TOKENS)
     (folder / bundles.LICENCE).write_text("none\n")
-    features = FeatureSpec(sample_rate=RATE, bins=40)
+    features = FeatureSpec(sample_rate=rate, bins=40)
     graph: dict[str, Any] = {
         "stack": shape.stack,
         "cache": list(cache_of(model)),

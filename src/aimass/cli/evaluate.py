@@ -1,7 +1,7 @@
 """`aimass eval` and `compare`: how good models are."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Table
 from aimass.base.settings import settings
 from aimass.cli.common import Json, ModelName, print_json
 from aimass.cli.progress import shown
+
+if TYPE_CHECKING:
+    from aimass.evaluation.scorecard import Scorecard
 
 app = typer.Typer()
 
@@ -29,25 +32,40 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Also write a page with pictures and sound here.")
     ] = None,
+    members: Annotated[
+        bool, typer.Option("--members", help="Also measure each member of a massive model alone.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model on labelled recordings: errors with their interval, time, memory."""
     from aimass.evaluation.report import write_html
     from aimass.runtime.evaluate import evaluate as evaluate_model
+    from aimass.runtime.evaluate import evaluate_members, members_of
+    from aimass.runtime.load import load
 
     name = model or settings().default_model
+    engine = load(name)
+    if members:
+        members_of(engine)  # refused before the measuring
     with shown() as progress:
         measured = evaluate_model(
-            name,
+            engine,
             data,
             split=split,
             metric=metric,  # type: ignore[arg-type]  # evaluate checks it
             progress=progress,
         )
+        cards = {}
+        if members:
+            cards = evaluate_members(
+                engine, data, split=split, metric=measured.metric, progress=progress
+            )
     if report is not None:
         page = write_html(measured, report, title=f"{name} on {data.name}")
         typer.echo(f"The report is {page}", err=True)
     card = measured.to_dict()
+    if members:
+        card["members"] = [_member(name, own) for name, own in cards.items()]
     if as_json:
         print_json(card)
         return
@@ -63,9 +81,29 @@ def evaluate(
         table.add_row(escape(row["speaker"]), str(row["utterances"]), f"{row['error_rate']:.2%}")
     if card["per_speaker"]:
         console.print(table)
+    if members:
+        console.print(_members_table(card["members"]))
     for row in card["worst"][:5]:
         line = f"{row['utterance_id']}: {row['reference']} -> {row['hypothesis']}"
         console.print(line, markup=False)
+
+
+def _member(name: str, card: "Scorecard") -> dict[str, Any]:
+    plain = card.to_dict()
+    return {"name": name} | {key: plain[key] for key in ("error_rate", "interval", "rtf")}
+
+
+def _members_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table("member", "error rate", "95 % interval", "real-time factor")
+    for row in rows:
+        low, high = row["interval"]
+        table.add_row(
+            escape(row["name"]),
+            f"{row['error_rate']:.2%}",
+            f"{low:.2%} to {high:.2%}",
+            f"{row['rtf']:.3f}",
+        )
+    return table
 
 
 @app.command()

@@ -79,8 +79,8 @@ def pull(
     """Fetch a pretrained model, or bring a model from a path; checked, and kept in AIMASS_HOME."""
     from aimass.registry import bundle, pretrained
     from aimass.registry.store import Registry
-    from aimass.runtime.bundled import BundleEngine
     from aimass.runtime.load import open_model, resolve, shipped
+    from aimass.runtime.massive import open_bundle, whole
 
     registry = Registry(settings().home, settings().registry_url)
     if source is not None and (source / bundle.MANIFEST).is_file():
@@ -91,7 +91,7 @@ def pull(
                 expected=f"a bundle called '{name}'",
                 fix=f"Type: aimass models pull {brought.manifest.name} --from {source}",
             )
-        BundleEngine(brought)  # a model that does not give its golden output is not published
+        whole(open_bundle(source)).close()  # what does not give its golden output is not published
         folder = registry.publish(brought).folder
     else:
         if name in shipped() or name in registry.names():
@@ -113,12 +113,15 @@ def pull(
 
 @app.command()
 def verify(name: Annotated[str, typer.Argument(help="A model's name.")]) -> None:
-    """Check every digest of a model, and that it reproduces its golden output."""
-    from aimass.registry import pretrained
+    """Check every digest of a model and its members, and that it gives its golden output."""
+    from aimass.registry import bundle, pretrained
     from aimass.runtime.load import open_model, resolve
+    from aimass.runtime.massive import whole
 
     model = resolve(name)
-    if model.kind != "bundle":
+    if model.kind == "bundle":
+        bundle.load(model.folder)
+    else:
         pretrained.verify(model.folder)
-    open_model(model).close()
+    whole(open_model(model)).close()
     Console().print(f"{model.reference} is whole")

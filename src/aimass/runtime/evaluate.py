@@ -4,6 +4,7 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +26,10 @@ from aimass.evaluation.scorecard import Scorecard, Scored, score
 from aimass.evaluation.units import METRICS, UNSPACED, Metric, unspaced
 from aimass.registry.bundle import Bundle
 from aimass.runtime.load import load
+from aimass.runtime.massive import MassiveEngine
 from aimass.runtime.transcribe import hear_blocks, put_together, transcribe
 
-__all__ = ["UNSPACED", "evaluate", "metric_of", "peak_memory_mb"]
+__all__ = ["UNSPACED", "evaluate", "evaluate_members", "members_of", "metric_of", "peak_memory_mb"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def evaluate(
     _refuse_voiceprints(engine)
     corpus = data if isinstance(data, Corpus) else _part(read(Path(data)), split).whole()
     metric = _checked(metric or metric_of(engine, corpus))
-    options = RecognizeOptions(word_times=_bundle(engine) is not None)
+    options = RecognizeOptions(word_times=_tells_words(engine))
     results, audio, work = [], [], []
     for number, clip in enumerate(corpus.clips, start=1):
         with naming(clip):
@@ -73,6 +75,48 @@ def evaluate(
         progress("evaluate", number, len(corpus.clips))
     cost = measured(audio, work, peak_memory_mb(), _multiply_adds(engine))
     return score(results, metric, _language(engine, corpus), cost)
+
+
+def evaluate_members(
+    model: str | Engine,
+    data: str | Path | Corpus,
+    *,
+    split: str | None = None,
+    metric: Metric | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Scorecard]:
+    """Measure each member of a massive model alone, on the same recordings.
+
+    Args:
+        data, split: as `evaluate`.
+        metric: that of the whole when None.
+
+    Returns:
+        A scorecard by member, in the order of the model; none of members that are dead.
+
+    Raises:
+        RequestError: a model without members.
+        DataError, AudioError: as `evaluate`.
+    """
+    engine = load(model) if isinstance(model, str) else model
+    corpus = data if isinstance(data, Corpus) else _part(read(Path(data)), split).whole()
+    metric = metric or metric_of(engine, corpus)
+    return {
+        name: evaluate(member, corpus, metric=metric, progress=progress)
+        for name, member in members_of(engine).items()
+    }
+
+
+def members_of(engine: Engine) -> Mapping[str, Engine]:
+    """The engines of a massive model's members, by name. Raises: RequestError."""
+    if not isinstance(engine, MassiveEngine):
+        raise RequestError(
+            f"the members of '{engine.name}', which is one model",
+            expected="a massive model: several models that are served as one",
+            fix="Leave the members out, or build a massive model: members: N in a scenario",
+            param="members",
+        )
+    return engine.members
 
 
 def _recognised(engine: Engine, clip: Clip, base: RecognizeOptions) -> _Heard:
@@ -178,6 +222,14 @@ def _bundle(engine: Engine) -> Bundle | None:
 def _task(engine: Engine) -> Task:
     bundle = _bundle(engine)
     return Task.TRANSCRIBE if bundle is None else bundle.manifest.task
+
+
+def _tells_words(engine: Engine) -> bool:
+    """Whether words cost nothing; other engines than our own may hear worse when asked."""
+    bundle = _bundle(engine)
+    if bundle is None or bundle.massive is None:
+        return bundle is not None
+    return bundle.massive.word_times or bundle.manifest.on_rows
 
 
 def _multiply_adds(engine: Engine) -> int | None:

@@ -14,20 +14,19 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from aimass.base.contract import Engine
-from aimass.base.errors import AimassError, BundleError, IntegrityError, MissingExtra, UnknownModel
+from aimass.base.errors import AimassError, BundleError, IntegrityError, UnknownModel
 from aimass.base.settings import Settings, settings
 from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
 from aimass.registry.store import Registry
-from aimass.runtime.bundled import BundleEngine
+from aimass.runtime.kinds import engine_class
+from aimass.runtime.massive import open_bundle
 
-ENGINES = "aimass.engines"
 FRESH_SECONDS = 1.0
 NICENESS = 10
 MAX_REMEMBERED = 1000
@@ -148,8 +147,13 @@ def models(config: Settings | None = None) -> list[Model]:
     return found
 
 
-def open_model(model: Model, parallelism: Parallelism | None = None) -> Engine:
+def open_model(
+    model: Model, parallelism: Parallelism | None = None, home: Path | None = None
+) -> Engine:
     """Load a model; its digests and golden output are checked on the way.
+
+    Args:
+        home: where the pretrained members of a massive model are; that of the settings when None.
 
     Raises:
         BundleError, IntegrityError: a model that is damaged or is not the published one.
@@ -162,27 +166,16 @@ def open_model(model: Model, parallelism: Parallelism | None = None) -> Engine:
         "threads": parallelism.threads,
     }
     if model.kind != "bundle":
-        engine: Engine = _engine_class(model.kind).open(model.folder, **given)
+        engine: Engine = engine_class(model.kind).open(model.folder, **given)
         return engine
-    engine = BundleEngine.open(model.folder, **given)
-    if model.digest is not None and engine.bundle.digest != model.digest:
+    bundled = open_bundle(model.folder, home=home, **given)
+    if model.digest is not None and bundled.bundle.digest != model.digest:
         raise IntegrityError(
             f"{model.folder} is not the bundle that was published as {model.reference}",
             expected=f"a {bundles.MANIFEST} with SHA-256 {model.digest}",
             fix="Build or publish the model again",
         )
-    return engine
-
-
-def _engine_class(kind: str) -> Any:
-    for entry in entry_points(group=ENGINES):
-        if entry.name == kind:
-            return entry.load()
-    raise MissingExtra(
-        f"nothing installed runs models of kind '{kind}'",
-        expected=f"an entry point '{kind}' in the group {ENGINES}",
-        fix=f"Type: pip install 'aimass[{kind}]'",
-    )
+    return bundled
 
 
 def load(name: str | None = None) -> Engine:
@@ -274,7 +267,7 @@ class Engines:
 
     def _open(self, model: Model) -> Engine:
         try:
-            engine = _behind(lambda: open_model(model, self._parallelism))
+            engine = _behind(lambda: open_model(model, self._parallelism, self._config.home))
         except AimassError:
             raise
         except Exception as error:  # an adapter's library may raise anything

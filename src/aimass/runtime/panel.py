@@ -147,7 +147,7 @@ class Panel:
         errors = list(failed.values())
         if all(isinstance(error, RequestError) for error in errors):
             return errors[0]
-        reasons = {self.seats[number].name: str(error) for number, error in failed.items()}
+        reasons = {self.seats[n].name: str(error) for n, error in sorted(failed.items())}
         return silent(self.name, self._gone | reasons)
 
     def _rank(self, number: int) -> tuple[float, str, str]:
