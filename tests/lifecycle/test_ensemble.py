@@ -59,7 +59,7 @@ def test_too_few_that_are_left_end_the_build(home: Path, tmp_path: Path) -> None
     ]
     scenario = tiny_scenario(tmp_path, members=members)
     with_noise(tmp_path, b"no sound")
-    with pytest.raises(TrainingError, match="2 of 2 members failed: 'a': .*; 'b': ") as caught:
+    with pytest.raises(TrainingError, match=r"2 of 2 members failed: 'a': .*; 'b': ") as caught:
         build(scenario, config=config(home))
     assert caught.value.exit_code == 7
     alone = scenario_file(tmp_path, data={"train": "words"}, members=members[:1])

@@ -27,14 +27,15 @@ from .folders import (
     tiny_scenario,
 )
 
-STAGES = ["prepare", "train", "export", "pack"]
+STAGES = ["prepare", "train", "export", "pack", "hear", "choose", "massive"]
 
 
 def test_a_build_says_what_it_published(journey: Journey) -> None:
     said = journey.said
     assert list(said) == [
-        "model", "version", "folder", "digest", "aliases", "parameters", "precision", "member",
-        "members", "failed", "gates", "reports", "reused", "scorecard",
+        "model", "version", "folder", "digest", "aliases", "parameters", "precision",
+        "selected", "member", "massive", "members", "failed", "gates", "reports", "reused",
+        "scorecard",
     ]  # fmt: skip
     assert (said["model"], said["version"], said["reused"]) == ("three", 1, [])
     assert said["aliases"] == ["production"]
@@ -113,7 +114,7 @@ def test_gates_that_fail_leave_production_as_it_is(journey: Journey) -> None:
     assert not built.verdict.passed and len(built.verdict.reasons) == 2
     assert "above 0.00%" in built.verdict.reasons[0]
     assert built.published.aliases == ("candidate",)
-    assert built.reused == tuple(STAGES)
+    assert built.reused == tuple(STAGES[:4])
     production = Registry(journey.home).resolve("three", "production")
     assert production is not None and production.digest == journey.said["digest"]
     said = aimass(journey.home, "build", strict)

@@ -6,38 +6,54 @@
     train     manifests -> averaged weights of each member (checkpoints inside)
     export    weights -> streaming ONNX graphs, float and int8
     pack      graphs + scorecards -> a bundle of each member
-    select    the best member on dev
-    publish   its bundle -> registry name@version; alias production where the gates are passed
+    hear      each member over dev and test, once
+    choose    the best way to combine the members, on dev
+    massive   the members that it keeps -> one bundle, measured
+    publish   the massive model, or the best member where that is as good on dev
+              -> registry name@version; alias production where the gates are passed
 """
 
+import math
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aimass.base.contract import Progress, Task, no_progress
-from aimass.base.errors import AimassError, ScenarioError, TrainingError
+from aimass.base.errors import AimassError, BundleError, DataError, ScenarioError, TrainingError
 from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
+from aimass.ensemble.ways import WaysSpec
 from aimass.evaluation.gates import Verdict, judge, select
 from aimass.evaluation.scorecard import Scorecard
+from aimass.lifecycle.combine import Combined, Purpose, combine, part
 from aimass.lifecycle.due import keep_card
 from aimass.lifecycle.joint import side_by_side
-from aimass.lifecycle.members import Job, inputs_of
-from aimass.lifecycle.pack import card_of, export_member, pack_member, voiceprint_card
-from aimass.lifecycle.prepare import prepare
+from aimass.lifecycle.members import Job, inputs_of, snapshot_of, training_of
+from aimass.lifecycle.pack import (
+    CARDS,
+    card_of,
+    export_member,
+    metric_of,
+    pack_member,
+    voiceprint_card,
+)
+from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import Member, Scenario, read
 from aimass.lifecycle.stages import Stages
 from aimass.lifecycle.tracking import Tracking
 from aimass.lifecycle.workers import noted, train_members
 from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
+from aimass.registry.massive import MemberModel
 from aimass.registry.store import PRODUCTION, Published, Registry
 from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.evaluate import evaluate
 from aimass.runtime.load import Model, resolve
+from aimass.runtime.massive import open_bundle
 
-CANDIDATE = "candidate"
+CANDIDATE, MASSIVE = "candidate", "massive"
 
 Folders = dict[str, Path]
 Failures = dict[str, Exception]
@@ -49,18 +65,20 @@ class Built:
 
     Args:
         failed: what stopped each member that is not among `members`.
-        scorecard: of the selected member's packed graph on the test data.
-        member: the selected one.
+        scorecard: of what was published, on the test data.
+        member: the best one; None where all of them were models of others.
         members: the scorecard of each on dev and on test.
+        massive: all members as one; None of a single member, or of voiceprints.
         verdict: whether the scenario's gates are passed, and if not, why.
-        report: the pages of data and of the selected member.
+        report: the pages of data and of what was published.
         reused: the stages that were taken from an earlier build.
     """
 
     published: Published
     bundle: bundles.Bundle
     scorecard: Scorecard
-    member: str
+    member: str | None
+    massive: Combined | None
     members: dict[str, dict[str, Scorecard]]
     failed: Failures
     verdict: Verdict
@@ -69,6 +87,7 @@ class Built:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        form = self.bundle.manifest.graph
         return {
             "model": self.published.name,
             "version": self.published.version,
@@ -76,8 +95,10 @@ class Built:
             "digest": self.bundle.digest,
             "aliases": list(self.published.aliases),
             "parameters": self.bundle.manifest.parameters,
-            "precision": self.bundle.form.precision,
+            "precision": None if form is None else form.precision,
+            "selected": MASSIVE if self.bundle.massive else self.member,
             "member": self.member,
+            "massive": None if self.massive is None else self.massive.to_dict(),
             "members": {
                 name: {split: card.summary() for split, card in cards.items()}
                 for name, cards in self.members.items()
@@ -98,14 +119,21 @@ def build(
     config: Settings | None = None,
     progress: Progress = no_progress,
 ) -> Built:
-    """Build a scenario's members and publish the best, going on where an earlier build stopped.
+    """Build a scenario's members and what they are together, and publish the best of it.
+
+    It goes on where an earlier build stopped. A member that fails is told, and the others go on.
 
     Raises:
         ScenarioError, DataError, AudioError: what is wrong with the file, labels or sound.
         TrainingError: training or export failed.
     """
-    plan = scenario if isinstance(scenario, Scenario) else read(Path(scenario))
+    plan = spoken(scenario if isinstance(scenario, Scenario) else read(Path(scenario)))
     config = config or settings()
+    others = {
+        str(one.name): part(one.engine, plan.task, config)
+        for one in plan.resolved()
+        if one.engine is not None
+    }
     stages = Stages(config.home / "builds" / plan.name)
     with stages.lock():
         prepared = prepare(plan, config, stages, progress)
@@ -115,19 +143,62 @@ def build(
         failed |= unpacked
         _refuse_too_few(jobs, failed)
         cards = {
-            name: {split: card_of(folder, split) for split in ("dev", "test")}
+            name: {split: card_of(folder, split) for split in CARDS}
             for name, folder in packed.items()
         }
-        best = select({name: own["dev"] for name, own in cards.items()})
-        bundle = bundles.load(packed[best] / "bundle")
+        best = select({name: own["dev"] for name, own in cards.items()}) if cards else None
+        massive = None
+        try:
+            massive = _massive(plan, packed, others, prepared, stages, config, progress)
+        except (DataError, BundleError) as error:
+            if best is None:
+                raise
+            failed[MASSIVE] = noted(MASSIVE, error)  # the best member is there all the same
+        if massive is not None:
+            cards |= {name: massive.members[name] for name in others}
+        lowest = min((cards[name]["dev"].error_rate for name in packed), default=math.inf)
+        report = {"data": prepared / "report"}
+        if massive is not None and massive.error_rate < lowest:
+            bundle, card = massive.bundle, massive.cards["test"]
+            report |= massive.reports
+        else:
+            assert best is not None  # else there were others alone, and they are several
+            bundle, card = bundles.load(packed[best] / "bundle"), cards[best]["test"]
+            report |= {"scorecard": packed[best] / "report"}
         registry = Registry(config.home, config.registry_url)
-        card = cards[best]["test"]
-        verdict = judge(card, plan.gates, _baseline(plan, bundle, prepared, registry))
+        verdict = judge(card, plan.gates, _baseline(plan, bundle, prepared, registry, config))
         keep_card(config.home, bundle.digest, card)
         published = registry.publish(bundle, PRODUCTION if verdict.passed else CANDIDATE)
-    report = {"data": prepared / "report", "scorecard": packed[best] / "report"}
     reused = tuple(dict.fromkeys(stages.reused))
-    return Built(published, bundle, card, best, cards, failed, verdict, report, reused)
+    return Built(published, bundle, card, best, massive, cards, failed, verdict, report, reused)
+
+
+def _massive(
+    plan: Scenario,
+    packed: Folders,
+    others: Mapping[str, MemberModel],
+    prepared: Path,
+    stages: Stages,
+    config: Settings,
+    progress: Progress,
+) -> Combined | None:
+    """All members as one; None of a single member, or of voiceprints, which do not combine."""
+    own = {name: bundles.load(folder / "bundle") for name, folder in packed.items()}
+    models: dict[str, MemberModel] = {**own, **others}
+    if len(models) < 2 or plan.task is Task.EMBED:
+        return None
+    purpose = Purpose(
+        plan.name,
+        plan.task,
+        plan.language,
+        metric_of(plan),
+        prepared.name,
+        (prepared / bundles.LICENCE).read_text(encoding="utf-8"),
+    )
+    sets = {split: corpora.read(prepared / f"{split}.jsonl.gz") for split in CARDS}
+    asked = plan.ensemble
+    spec = WaysSpec(asked.methods, asked.budget, asked.unit)
+    return combine(purpose, models, sets, spec, stages, config, progress)
 
 
 def jobs_of(plan: Scenario, prepared: Path, stages: Stages, config: Settings) -> list[Job]:
@@ -196,6 +267,9 @@ def _train(jobs: list[Job], stages: Stages, progress: Progress) -> tuple[Folders
     """
     folders = {job.name: stages.target("train", inputs_of(job)) for job in jobs}
     todo = {folders[job.name]: job for job in jobs if not folders[job.name].is_dir()}
+    for job in jobs:  # who learns jointly learns with all the others again
+        if any(job.together and job.together == one.together for one in todo.values()):
+            todo[folders[job.name]] = job
     stopped = train_members([(job, folder) for folder, job in todo.items()], progress)
     if jobs and not todo:
         stages.reused.append("train")
@@ -217,14 +291,26 @@ def _pack(
 ) -> tuple[Folders, Failures]:
     """The folder with bundle and scorecards of each trained member."""
     packed, failed = {}, {}
-    for job in (job for job in jobs if job.name in trained):
-        weights = trained[job.name]
+    for job, weights in _each(jobs, trained):
         try:
             graphs = export_member(weights, stages)
             packed[job.name] = pack_member(job, weights, graphs, stages, progress)
         except Exception as error:  # whatever it is, the other members are worth their training
             failed[job.name] = noted(job.name, error)
     return packed, failed
+
+
+def _each(jobs: list[Job], trained: Folders) -> Iterator[tuple[Job, Path]]:
+    """The members that were trained; each snapshot of a run of several cycles is one more."""
+    for job in (job for job in jobs if job.name in trained):
+        folder = trained[job.name]
+        for number in range(1, training_of(job).cycles):
+            name = f"{job.name}-cycle{number}"
+            yield (
+                replace(job, member=job.member.model_copy(update={"name": name})),
+                snapshot_of(folder, number),
+            )
+        yield job, folder
 
 
 def reason_of(error: Exception) -> str:
@@ -247,7 +333,7 @@ def _refuse_too_few(jobs: list[Job], failed: Failures) -> None:
 
 
 def _baseline(
-    plan: Scenario, bundle: bundles.Bundle, prepared: Path, registry: Registry
+    plan: Scenario, bundle: bundles.Bundle, prepared: Path, registry: Registry, config: Settings
 ) -> Scorecard | None:
     """The scorecard of the model to beat, on the same test data; None where there is none."""
     if plan.gates.better_than is None:
@@ -256,7 +342,7 @@ def _baseline(
     if known is None or known.digest == bundle.digest:
         return None
     test = corpora.read(prepared / "test.jsonl.gz")
-    engine = BundleEngine(bundles.load(known.folder))
-    if plan.task is Task.EMBED:
+    engine = open_bundle(known.folder, home=config.home)
+    if isinstance(engine, BundleEngine) and plan.task is Task.EMBED:
         return voiceprint_card(engine, test.clips)
     return evaluate(engine, test)

@@ -17,10 +17,9 @@ from aimass.evaluation.scorecard import Scorecard
 from aimass.evaluation.scorecard import read as read_card
 from aimass.evaluation.scorecard import write as write_card
 from aimass.lifecycle.scenario import Scenario, read
-from aimass.registry import bundle as bundles
 from aimass.registry.store import PRODUCTION, Published, Registry
-from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.evaluate import evaluate
+from aimass.runtime.massive import open_bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def due(
     published = kept_card(config.home, model)
     recent = corpora.read(Path(data), columns=plan.data.columns)
     recent = (recent.split(split) if split else recent).whole()
-    engine = BundleEngine(bundles.load(model.folder))
+    engine = open_bundle(model.folder, home=config.home)
     now = evaluate(engine, recent, metric=published.metric, progress=progress)
     return Due(model, now, published, needs_retraining(now, published, plan.gates))
 

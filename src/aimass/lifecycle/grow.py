@@ -93,4 +93,3 @@ def _led(old: Path, new: Path, value: Any) -> Any:
     if not isinstance(value, str) or Path(value).is_absolute():
         return value
     return os.path.relpath(old.resolve() / value, new.resolve())
-

@@ -25,9 +25,10 @@ from aimass.evaluation.report import write_html
 from aimass.evaluation.scorecard import Scorecard
 from aimass.evaluation.scorecard import read as read_card
 from aimass.evaluation.scorecard import write as write_card
-from aimass.evaluation.units import UNSPACED
+from aimass.evaluation.units import UNSPACED, Metric
 from aimass.evaluation.verification import Trial, score_trials
 from aimass.features.spec import FeatureSpec
+from aimass.lifecycle.combine import score_of
 from aimass.lifecycle.members import (
     FEATURES,
     MODEL,
@@ -113,7 +114,7 @@ def pack_member(job: Job, weights: Path, graphs: Path, stages: Stages, progress:
         loss = cards["int8"]["dev"].error_rate - cards["float"]["dev"].error_rate
         chosen = "int8" if loss <= INT8_LOSS else "float"
         scores = {
-            precision: {name: _score(card) for name, card in own.items()}
+            precision: {name: score_of(card) for name, card in own.items()}
             for precision, own in cards.items()
         }
         candidate(folder / "bundle", chosen, common | scores)
@@ -147,7 +148,7 @@ def card_of(packed: Path, name: str) -> Scorecard:
     return read_card(packed / f"{name}.json")
 
 
-def metric_of(plan: Scenario) -> str:
+def metric_of(plan: Scenario) -> Metric:
     """What the scenario's errors count."""
     if plan.task is not Task.TRANSCRIBE:
         return "classification_error" if plan.task is Task.CLASSIFY else "eer"
@@ -209,14 +210,4 @@ def _manifest(job: Job, weights: Path, graphs: Path) -> dict[str, Any]:
         },
         "licences": {"data": licence, "weights": licence}
         | ({} if job.terms is None else {"start": job.terms}),
-    }
-
-
-def _score(card: Scorecard) -> dict[str, Any]:
-    """What of a scorecard a bundle keeps; times depend on the machine and stay out."""
-    return {
-        "error_rate": card.error_rate,
-        "interval": list(card.interval),
-        "utterances": card.utterances,
-        "speakers": card.speakers,
     }

@@ -1,6 +1,7 @@
 """Stage prepare: recordings and labels to checked manifests, token set, front end and report."""
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from aimass.text.tokens import LabelSet, TokenSet
 SPLITS = ("train", "dev", "test")
 CONTENT, RATE, REPORT = "content.json", "rate.json", "report"
 TELEPHONE = 8000
+LANGUAGE = re.compile(r"[a-z]{2,3}")
 UNASKED = {
     Task.CLASSIFY: (Code.TOO_SHORT_FOR_TEXT,),
     Task.EMBED: (Code.TOO_SHORT_FOR_TEXT, Code.EMPTY_TEXT),
@@ -109,6 +111,16 @@ def read(plan: Scenario) -> Corpus:
     if plan.data.synthetic is not None:
         splits.append(("train", _all_synthetic(corpora.read(plan.data.synthetic))))
     return _together(splits)
+
+
+def spoken(plan: Scenario) -> Scenario:
+    """The plan with the languages of its data, where the file does not say which they are."""
+    if "language" in plan.model_fields_set:
+        return plan
+    clips = corpora.read(plan.data.train, columns=plan.data.columns).clips
+    counts = Counter(clip.language for clip in clips if clip.language)
+    known = [name for name, _ in counts.most_common() if LANGUAGE.fullmatch(name)]
+    return plan.model_copy(update={"language": "+".join(known)}) if known else plan
 
 
 def _by_split(corpus: Corpus) -> list[tuple[str, Corpus]]:

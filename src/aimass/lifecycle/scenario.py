@@ -46,7 +46,9 @@ from aimass.augment.policy import Policy
 from aimass.base.contract import Task
 from aimass.base.errors import ScenarioError
 from aimass.data.checks import Code
+from aimass.decoding.combination import Method
 from aimass.ensemble.plan import MOST, planned
+from aimass.ensemble.prune import Unit
 from aimass.evaluation.gates import Gates
 from aimass.lifecycle.search import Path as Place
 from aimass.lifecycle.search import Range, placed
@@ -161,9 +163,16 @@ class Bag(_Strict):
 
 
 class Ensemble(_Strict):
-    """How the members become one; what is not set is found on dev."""
+    """How the members become one.
 
-    methods: tuple[Literal["arithmetic", "geometric", "vote", "mbr", "choose"], ...] = ()
+    ``methods`` are those that are tried, all that suit the task when there are none; ``budget``
+    is the most that the members that stay may cost together, in ``unit``: seconds of work, or
+    multiply-adds, for a second of sound.
+    """
+
+    methods: tuple[Method, ...] = ()
+    budget: float | None = Field(None, gt=0)
+    unit: Unit = "rtf"
 
 
 class Member(_Strict):

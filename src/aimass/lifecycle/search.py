@@ -90,6 +90,8 @@ def _place(content: dict[str, Any], path: str, value: Any) -> None:
     if parents[0] == "members":
         members = content.setdefault("members", [{}])
         number = int(parents[1])
+        if isinstance(members, int):
+            raise _nowhere(path, "members that are spelled out: aimass ensemble grow SCENARIO")
         if number >= len(members):
             raise _nowhere(path, f"a number below {len(members)}, the first member being 0")
         at = members[number]

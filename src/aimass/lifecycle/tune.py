@@ -34,7 +34,7 @@ from aimass.base.randomness import torch_seed
 from aimass.base.settings import Settings, settings
 from aimass.lifecycle.build import job_of
 from aimass.lifecycle.members import Job, inputs_of, train_member
-from aimass.lifecycle.prepare import prepare
+from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import Scenario, load, parse
 from aimass.lifecycle.search import Range, members_in, placed
 from aimass.lifecycle.stages import Stages
@@ -112,7 +112,7 @@ def tune(
     """
     path, spec, config = Path(scenario), spec or TuneSpec(), config or settings()
     content = load(path)
-    plan = parse(content, path)
+    plan = spoken(parse(content, path))
     if not plan.tune:
         raise ScenarioError(
             f"{path} declares nothing to tune",
@@ -202,11 +202,12 @@ class _Search:
 
     def _jobs(self, values: dict[str, Any]) -> list[Job]:
         """The members that some values concern, with these values."""
-        plan = parse(placed(self._content, values), self._path)
+        plan = spoken(parse(placed(self._content, values), self._path))
         every = plan.resolved()
         return [
             job_of(plan, every[number], self._prepared, self._stages, self._config)
             for number in members_in(values, len(every))
+            if every[number].engine is None
         ]
 
     def _train(self, job: Job, trial: Any, watch: "_Watch", progress: Progress) -> None:
