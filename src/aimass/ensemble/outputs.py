@@ -315,7 +315,11 @@ def _jury(outputs: Outputs, combination: Combination, symbols: Symbols) -> Jury:
     labels = isinstance(symbols, LabelSet)
     languages = {clip.language for clip in outputs.clips}
     language = languages.pop() if len(languages) == 1 else None
-    return Jury(combination, labels, str if labels else _spoken(language), VoteSpec())
+    return Jury(combination, labels, _one_word if labels else _spoken(language), VoteSpec())
+
+
+def _one_word(label: str) -> str:
+    return "\0".join(label.split())
 
 
 @lru_cache(maxsize=8)

@@ -173,13 +173,21 @@ def _path(
         ]
         if not fitting:
             return path
-        bag = _best(judge, places, [bag.plus(member) for member in fitting], costs)
-        for _ in range(spec.again if judge.quick and len(bag.counts) > 1 else 0):
-            better = _best(judge, places, [bag.plus(m) for m in sorted(bag.counts)], costs)
-            if _loss(judge, places, better) >= _loss(judge, places, bag):
-                break
-            bag = better
+        joined = [_again(judge, places, bag.plus(member), costs, spec) for member in fitting]
+        bag = _best(judge, places, joined, costs)
         path.append(bag)
+
+
+def _again(
+    judge: Judge, places: Places, bag: _Bag, costs: Sequence[float | None], spec: PruneSpec
+) -> _Bag:
+    """A bag whose members are counted again as long as that helps."""
+    for _ in range(spec.again if judge.quick and len(bag.counts) > 1 else 0):
+        better = _best(judge, places, [bag.plus(member) for member in sorted(bag.counts)], costs)
+        if _loss(judge, places, better) >= _loss(judge, places, bag):
+            break
+        bag = better
+    return bag
 
 
 def _best(
