@@ -196,7 +196,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch, *failing: str) -> list[str]:
     """Replace loading by fakes, any name being a model; gives the list of what was loaded."""
     loaded: list[str] = []
 
-    def opened(model: Model, parallelism: object) -> _Fake:
+    def opened(model: Model, *_: object) -> _Fake:
         loaded.append(model.name)
         if model.name in failing:
             raise RuntimeError("out of memory")
