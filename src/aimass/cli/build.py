@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from aimass.cli.common import Json, need_training, print_json
 from aimass.cli.progress import shown
@@ -103,23 +103,41 @@ def _cells(trial: dict[str, Any], keys: list[str]) -> list[str]:
     return [trial["state"], dev, str(trial["epochs"]), *map(escape, texts)]
 
 
+def _members(built: dict[str, Any]) -> Table:
+    """A row for each member, and one for all of them together; what was published is marked."""
+    table = Table(Column("member", overflow="fold"), "dev error", "test error", "95 % interval")
+    rows = {
+        name: (cards["dev"]["error_rate"], cards["test"])
+        for name, cards in built["members"].items()
+    }
+    if built["massive"] is not None:
+        rows["massive"] = (built["massive"]["dev_error_rate"], built["massive"]["test"])
+    for name, (dev, test) in rows.items():
+        low, high = test["interval"]
+        mark = " *" if name == built["selected"] else ""
+        rates = f"{dev:.2%}", f"{test['error_rate']:.2%}", f"{low:.2%} to {high:.2%}"
+        table.add_row(escape(name) + mark, *rates)
+    return table
+
+
+def _method(built: dict[str, Any]) -> str:
+    made = built["massive"]
+    return f"{made['method']} of {len(made['members'])} members"
+
+
 def _print_built(built: dict[str, Any]) -> None:
     card, gates, console = built["scorecard"], built["gates"], Console(soft_wrap=True)
     if len(built["members"]) > 1:
-        table = Table("member", "dev error", "test error", "95 % interval")
-        for name, cards in built["members"].items():
-            low, high = cards["test"]["interval"]
-            rates = (f"{cards[split]['error_rate']:.2%}" for split in ("dev", "test"))
-            mark = " *" if name == built["member"] else ""
-            table.add_row(escape(name) + mark, *rates, f"{low:.2%} to {high:.2%}")
-        console.print(table)
+        console.print(_members(built))
+    for row in built["failed"]:
+        console.print(f"Failed: {row['name']}: {row['reason']}", markup=False, highlight=False)
     low, high = card["interval"]
     state = "published" if gates["passed"] else "kept as candidate, not published"
     console.print(
         f"{built['model']} version {built['version']} is {state}: "
         f"{card['metric']} {card['error_rate']:.2%} (95 % interval {low:.2%} to {high:.2%}) "
         f"on {card['utterances']} test utterances, "
-        f"{built['parameters']:,} parameters, {built['precision']}"
+        f"{built['parameters']:,} parameters, {built['precision'] or _method(built)}"
     )
     for reason in gates["reasons"]:
         console.print(f"Gate: {reason}", markup=False)

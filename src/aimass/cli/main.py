@@ -19,6 +19,7 @@ from aimass.base.settings import Settings
 from aimass.cli.build import app as build
 from aimass.cli.common import Json, print_json
 from aimass.cli.data import app as data
+from aimass.cli.ensemble import app as ensemble
 from aimass.cli.evaluate import app as evaluate
 from aimass.cli.models import app as models
 from aimass.cli.transcribe import app as transcribe
@@ -33,6 +34,7 @@ for _commands in (build, transcribe, evaluate):
     app.add_typer(_commands)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
+app.add_typer(ensemble, name="ensemble")
 
 UsageError: type[typer.BadParameter] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"

@@ -11,7 +11,7 @@ A build takes its own members, `aimass ensemble combine` models that are there a
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from aimass.data.corpus import Corpus
 from aimass.data.sound import sound_of
 from aimass.decoding.combination import Combination
 from aimass.ensemble.outputs import Outputs, collect, joined
-from aimass.ensemble.report import report
+from aimass.ensemble.report import Report, report
 from aimass.ensemble.ways import ON_ROWS, Kind, WaysSpec, heard_by, largest_group, symbols_of, ways
 from aimass.evaluation.report import write_html
 from aimass.evaluation.scorecard import Scorecard, score
@@ -160,26 +160,36 @@ def combine(
         DataError: recordings on which nothing can be fitted.
         BundleError: models that do not go together.
     """
-    heard = {
-        split: hear(purpose, models, corpus, split, stages, config, progress)
-        for split, corpus in sets.items()
-    }
-    kind = kind_of(purpose, models)
-    about = [
-        __version__,
-        purpose.data,
-        {name: digest_of(model) for name, model in models.items()},
-        [list(spec.methods), spec.budget, spec.unit],
-        str(purpose.metric),
-    ]
+    heard = heard_by_all(purpose, models, sets, stages, progress)
+    about = [*_about(purpose, models), [list(spec.methods), spec.budget, spec.unit]]
 
     def choose(folder: Path) -> None:
-        found = ways(heard["dev"], kind, spec)
+        found = ways(heard["dev"], kind_of(purpose, models), spec)
         write_json(folder / WAYS, [way.to_dict() for way in found])
 
     chosen = stages.run("choose", about, choose)
-    told = json.loads((chosen / WAYS).read_text())
-    best = Combination.from_dict(told[0]["combination"])
+    found = json.loads((chosen / WAYS).read_text())
+    return made(purpose, models, found, heard, sets, stages, config, progress)
+
+
+def made(
+    purpose: Purpose,
+    models: Mapping[str, MemberModel],
+    found: Sequence[dict[str, Any]],
+    heard: Mapping[str, Outputs],
+    sets: Sets,
+    stages: Stages,
+    config: Settings,
+    progress: Progress,
+) -> Combined:
+    """Pack the members that a way hears, and measure them together.
+
+    Args:
+        found: ways as `Way.to_dict` gives them; the first is taken, the others are in the report.
+        heard: what each model says of each of `sets`.
+    """
+    combinations = {way["name"]: Combination.from_dict(way["combination"]) for way in found}
+    best, kind = combinations[found[0]["name"]], kind_of(purpose, models)
 
     def work(folder: Path) -> None:
         bundle = packed(purpose, models, best, sets["dev"], folder / BUNDLE, config)
@@ -189,20 +199,41 @@ def combine(
             write_card(card, folder / f"{split}.json")
         last = "test" if "test" in cards else "dev"
         write_html(cards[last], folder / CARD, title=f"{purpose.name}: massive")
-        combinations = {way["name"]: Combination.from_dict(way["combination"]) for way in told}
-        _report(purpose, heard[last], kind, combinations, told[0]["name"], folder / MEMBERS)
+        page = reported(purpose, heard[last], kind, combinations, found[0]["name"])
+        page.write(folder / MEMBERS, title=f"{purpose.name}: members")
 
-    made = stages.run("massive", [about, purpose.name, purpose.language, told[0]], work)
+    about = [_about(purpose, models), purpose.name, purpose.language, purpose.licence, list(found)]
+    folder = stages.run("massive", about, work)
     return Combined(
-        bundles.load(made / BUNDLE),
-        tuple(told),
-        {split: read_card(made / f"{split}.json") for split in sets},
+        bundles.load(folder / BUNDLE),
+        tuple(found),
+        {split: read_card(folder / f"{split}.json") for split in sets},
         {
             name: {split: alone(own, number, purpose) for split, own in heard.items()}
             for number, name in enumerate(models)
         },
-        {"massive model": made / CARD, "members": made / MEMBERS},
+        {"massive model": folder / CARD, "members": folder / MEMBERS},
     )
+
+
+def _about(purpose: Purpose, models: Mapping[str, MemberModel]) -> list[Any]:
+    """What decides how models combine."""
+    digests = {name: digest_of(model) for name, model in models.items()}
+    return [__version__, purpose.data, list(digests.items()), str(purpose.metric)]
+
+
+def heard_by_all(
+    purpose: Purpose,
+    models: Mapping[str, MemberModel],
+    sets: Sets,
+    stages: Stages,
+    progress: Progress,
+) -> dict[str, Outputs]:
+    """What each model says of each set; each model and set is a stage of its own."""
+    return {
+        split: hear(purpose, models, corpus, split, stages, progress)
+        for split, corpus in sets.items()
+    }
 
 
 def alone(heard: Outputs, member: int, purpose: Purpose) -> Scorecard:
@@ -217,10 +248,9 @@ def hear(
     corpus: Corpus,
     split: str,
     stages: Stages,
-    config: Settings,
     progress: Progress,
 ) -> Outputs:
-    """What each model says of a corpus; each is a stage of its own."""
+    """What each model says of a corpus."""
     parts = []
     for name, model in models.items():
 
@@ -323,18 +353,17 @@ def score_of(card: Scorecard) -> dict[str, Any]:
     }
 
 
-def _report(
+def reported(
     purpose: Purpose,
     heard: Outputs,
     kind: Kind,
     combinations: Mapping[str, Combination],
     chosen: str,
-    folder: Path,
-) -> None:
-    """The page on what each member is worth."""
+) -> Report:
+    """What each member is worth; where posteriors are combined, of those that have them alike."""
     on_rows = combinations[chosen].method in ON_ROWS
     members = largest_group(heard, kind) if on_rows else list(range(len(heard.names)))
-    found = report(
+    return report(
         heard.only(members),
         {
             name: one.only(members)
@@ -346,7 +375,6 @@ def _report(
         metric=purpose.metric,
         language=purpose.one_language,
     )
-    found.write(folder, title=f"{purpose.name}: members")
 
 
 def _proof(dev: Corpus, members: Mapping[str, MemberModel]) -> Samples:

@@ -28,7 +28,7 @@ from aimass.data.sound import sound_of
 from aimass.features.cache import Cache
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.stream import extract
-from aimass.lifecycle.prepare import CONTENT, RATE, words
+from aimass.lifecycle.prepare import CONTENT, RATE
 from aimass.lifecycle.scenario import Features, Member, Scenario, Tokens
 from aimass.lifecycle.tracking import RUN, Tracking, tracked
 from aimass.models.model import SpeechModel, sized
@@ -443,22 +443,22 @@ def _whisper(job: Job, features: FeatureSpec) -> WhisperSpec:
 def _example(clip: Clip, job: Job, rate: int, symbols: TokenSet | LabelSet) -> Example:
     return Example(
         clip.id,
-        _targets(clip, job, symbols),
+        _targets(clip, job.plan.task, job.plan.languages[0], symbols),
         clip.speaker,
         partial(sound_of, clip, rate),
         clip.language,
     )
 
 
-def _judged(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ...]:
+def judged(clip: Clip, task: Task, language: str, symbols: TokenSet | LabelSet) -> tuple[int, ...]:
     """Targets of a clip of dev; what a model cannot write is -1, which no output is."""
     try:
-        return _targets(clip, job, symbols)
+        return _targets(clip, task, language, symbols)
     except DataError:
-        if job.plan.task is not Task.TRANSCRIBE:
+        if task is not Task.TRANSCRIBE:
             return (-1,)
     found: list[int] = []
-    for word in mixed_tokens(words(clip, job.plan)):
+    for word in mixed_tokens(normalise(clip.text, clip.language or language)):
         try:
             found += symbols.encode(word)
         except DataError:
@@ -466,11 +466,13 @@ def _judged(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ..
     return tuple(found)
 
 
-def _targets(clip: Clip, job: Job, symbols: TokenSet | LabelSet) -> tuple[int, ...]:
-    if job.plan.task is Task.TRANSCRIBE:
-        text = words(clip, job.plan)
+def _targets(
+    clip: Clip, task: Task, language: str, symbols: TokenSet | LabelSet
+) -> tuple[int, ...]:
+    if task is Task.TRANSCRIBE:
+        text = normalise(clip.text, clip.language or language)
     else:
-        text = clip.text if job.plan.task is Task.CLASSIFY else clip.speaker or ""
+        text = clip.text if task is Task.CLASSIFY else clip.speaker or ""
     return tuple(symbols.encode(text))
 
 
@@ -494,7 +496,8 @@ def _dev(
     if job.plan.task is Task.EMBED:
         speakers = sorted({clip.speaker or "" for clip in clips})
         return DevSet(frames, [(speakers.index(clip.speaker or ""),) for clip in clips])
-    return DevSet(frames, [_judged(clip, job, symbols) for clip in clips])
+    task, language = job.plan.task, job.plan.languages[0]
+    return DevSet(frames, [judged(clip, task, language, symbols) for clip in clips])
 
 
 def padded(samples: Samples, rate: int) -> Samples:

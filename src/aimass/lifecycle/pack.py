@@ -3,7 +3,8 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from aimass.base.digests import of_file
 from aimass.base.files import write_json
 from aimass.compression.export import cache, export, quantize
 from aimass.data import corpus as corpora
-from aimass.data.corpus import Clip
+from aimass.data.corpus import Clip, Corpus
 from aimass.data.sound import sound_of
 from aimass.evaluation.cost import second_of_sound
 from aimass.evaluation.report import write_html
@@ -36,7 +37,6 @@ from aimass.lifecycle.members import (
     WEIGHTS,
     Job,
     inputs_of,
-    own_tokens,
     symbols_of,
 )
 from aimass.lifecycle.prepare import CONTENT
@@ -49,7 +49,7 @@ from aimass.registry import bundle as bundles
 from aimass.runtime.bundled import BundleEngine, golden
 from aimass.runtime.evaluate import evaluate
 from aimass.runtime.graph import StreamingGraph
-from aimass.text.tokens import LabelSet
+from aimass.text.tokens import LabelSet, TokenSet
 from aimass.training.start import save_weights
 
 INT8_LOSS = 0.002  # the most that int8 may cost in error rate before float is packed instead
@@ -86,54 +86,86 @@ def _features(weights: Path) -> FeatureSpec:
     return FeatureSpec(**json.loads((weights / FEATURES).read_text()))
 
 
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """What a bundle is made of beside its graphs.
+
+    Args:
+        manifest: all of it but precision and scores.
+        sets: ``dev`` and what else the graphs are measured on.
+        title: of the scorecard's page.
+    """
+
+    manifest: dict[str, Any]
+    symbols: TokenSet | LabelSet
+    licence: str
+    sets: Mapping[str, Corpus]
+    title: str
+
+
 def pack_member(job: Job, weights: Path, graphs: Path, stages: Stages, progress: Progress) -> Path:
     """Measure both graphs, keep int8 unless it costs too much, and write bundle and scorecards."""
     manifest = _manifest(job, weights, graphs)
-    features = FeatureSpec(**manifest["features"])
-    dev = corpora.read(job.prepared / "dev.jsonl.gz")
-    proof = sound_of(dev.clips[0], features.sample_rate)[: 10 * features.sample_rate]
-    embeds = job.plan.task is Task.EMBED
-
-    def candidate(folder: Path, precision: str, scores: dict[str, Any]) -> bundles.Bundle:
-        folder.mkdir()
-        shutil.copy(graphs / f"{precision}.onnx", folder / bundles.GRAPH)
-        shutil.copy(graphs / WEIGHTS, folder)
-        _write_symbols(job, folder / bundles.TOKENS)
-        shutil.copy(job.prepared / bundles.LICENCE, folder)
-        graph = manifest["graph"] | {"precision": precision}
-        runs = StreamingGraph(folder / bundles.GRAPH, bundles.Graph(**graph), features)
-        expected = golden(runs, proof, LabelSet(()) if embeds else symbols_of(job))
-        return bundles.write(folder, manifest | {"graph": graph, "scores": scores}, expected)
 
     def work(folder: Path) -> None:
-        common = {"multiply_adds": _about(graphs)["multiply_adds"]}
-        cards = {
-            precision: _measured(candidate(folder / precision, precision, common), job, progress)
-            for precision in PRECISIONS
-        }
-        loss = cards["int8"]["dev"].error_rate - cards["float"]["dev"].error_rate
-        chosen = "int8" if loss <= INT8_LOSS else "float"
-        scores = {
-            precision: {name: score_of(card) for name, card in own.items()}
-            for precision, own in cards.items()
-        }
-        candidate(folder / "bundle", chosen, common | scores)
-        for name, card in cards[chosen].items():
-            write_card(card, folder / f"{name}.json")
-        write_html(cards[chosen]["test"], folder / REPORT, title=f"{job.plan.name}: {job.name}")
-        for precision in PRECISIONS:
-            shutil.rmtree(folder / precision)
-        _keep_scores(job, weights, folder, cards[chosen])
+        packing = Packing(
+            manifest,
+            # Speakers' names do not travel with a model of voiceprints.
+            LabelSet(()) if job.plan.task is Task.EMBED else symbols_of(job),
+            (job.prepared / bundles.LICENCE).read_text(encoding="utf-8"),
+            {name: corpora.read(job.prepared / f"{name}.jsonl.gz") for name in CARDS},
+            f"{job.plan.name}: {job.name}",
+        )
+        cards = pack_graphs(packing, graphs, folder, progress)
+        _keep_scores(job, weights, folder, cards)
 
     return stages.run("pack", [manifest, job.prepared.name, graphs.name], work)
 
 
-def _write_symbols(job: Job, path: Path) -> None:
-    """What the outputs stand for; speakers' names do not travel with a model of voiceprints."""
-    if own_tokens(job) is None:
-        shutil.copy(job.prepared / bundles.TOKENS, path)
-    else:
-        symbols_of(job).save(path)
+def pack_graphs(
+    packing: Packing, graphs: Path, folder: Path, progress: Progress
+) -> dict[str, Scorecard]:
+    """Write bundle, scorecards and their page into a folder; gives the scorecards by set."""
+    features = FeatureSpec(**packing.manifest["features"])
+    proof = sound_of(packing.sets["dev"].clips[0], features.sample_rate)
+
+    def candidate(target: Path, precision: str, scores: dict[str, Any]) -> bundles.Bundle:
+        target.mkdir()
+        shutil.copy(graphs / f"{precision}.onnx", target / bundles.GRAPH)
+        shutil.copy(graphs / WEIGHTS, target)
+        if packing.symbols.symbols:
+            packing.symbols.save(target / bundles.TOKENS)
+        else:
+            (target / bundles.TOKENS).touch()
+        (target / bundles.LICENCE).write_text(packing.licence, encoding="utf-8")
+        graph = packing.manifest["graph"] | {"precision": precision}
+        runs = StreamingGraph(target / bundles.GRAPH, bundles.Graph(**graph), features)
+        expected = golden(runs, proof[: 10 * features.sample_rate], packing.symbols)
+        return bundles.write(
+            target, packing.manifest | {"graph": graph, "scores": scores}, expected
+        )
+
+    common = {"multiply_adds": _about(graphs)["multiply_adds"]}
+    cards = {
+        precision: _measured(
+            candidate(folder / precision, precision, common), packing.sets, progress
+        )
+        for precision in PRECISIONS
+    }
+    loss = cards["int8"]["dev"].error_rate - cards["float"]["dev"].error_rate
+    chosen = "int8" if loss <= INT8_LOSS else "float"
+    scores = {
+        precision: {name: score_of(card) for name, card in own.items()}
+        for precision, own in cards.items()
+    }
+    candidate(folder / "bundle", chosen, common | scores)
+    for name, card in cards[chosen].items():
+        write_card(card, folder / f"{name}.json")
+    last = "test" if "test" in packing.sets else "dev"
+    write_html(cards[chosen][last], folder / REPORT, title=packing.title)
+    for precision in PRECISIONS:
+        shutil.rmtree(folder / precision)
+    return cards[chosen]
 
 
 def _keep_scores(job: Job, weights: Path, folder: Path, cards: dict[str, Scorecard]) -> None:
@@ -158,10 +190,11 @@ def metric_of(plan: Scenario) -> Metric:
     return "cer" if unspaced == {True} else "wer"
 
 
-def _measured(bundle: bundles.Bundle, job: Job, progress: Progress) -> dict[str, Scorecard]:
+def _measured(
+    bundle: bundles.Bundle, sets: Mapping[str, Corpus], progress: Progress
+) -> dict[str, Scorecard]:
     engine = BundleEngine(bundle)
-    sets = {name: corpora.read(job.prepared / f"{name}.jsonl.gz") for name in CARDS}
-    if job.plan.task is Task.EMBED:
+    if bundle.manifest.task is Task.EMBED:
         return {name: voiceprint_card(engine, corpus.clips) for name, corpus in sets.items()}
     return {name: evaluate(engine, corpus, progress=progress) for name, corpus in sets.items()}
 
@@ -187,16 +220,13 @@ def _about(graphs: Path) -> dict[str, Any]:
 
 def _manifest(job: Job, weights: Path, graphs: Path) -> dict[str, Any]:
     """All of a bundle's manifest but precision and scores."""
-    about = _about(graphs)
     licence = (job.prepared / bundles.LICENCE).read_text(encoding="utf-8").strip()
     return {
         "name": job.plan.name,
         "task": job.plan.task.value,
         "language": job.plan.language,
         "metric": metric_of(job.plan),
-        "parameters": about["parameters"],
         "features": json.loads((weights / FEATURES).read_text()),
-        "graph": {k: about[k] for k in ("stack", "cache", "whole")} | {"tail": TAIL},
         "lineage": {
             "aimass": __version__,
             "torch": torch.__version__,
@@ -210,4 +240,11 @@ def _manifest(job: Job, weights: Path, graphs: Path) -> dict[str, Any]:
         },
         "licences": {"data": licence, "weights": licence}
         | ({} if job.terms is None else {"start": job.terms}),
-    }
+    } | manifest_of_graphs(graphs, TAIL)
+
+
+def manifest_of_graphs(graphs: Path, tail: float) -> dict[str, Any]:
+    """What a manifest says of the graphs of a model."""
+    about = _about(graphs)
+    graph = {key: about[key] for key in ("stack", "cache", "whole")} | {"tail": tail}
+    return {"parameters": about["parameters"], "graph": graph}
