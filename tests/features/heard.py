@@ -22,6 +22,11 @@ MFCCS = [
     FeatureSpec(kind="mfcc", bins=13),
     FeatureSpec(kind="mfcc", bins=40, sample_rate=8000),
 ]
+NEMOS = [
+    FeatureSpec(kind="nemo"),
+    FeatureSpec(kind="nemo", sample_rate=8000, bins=40),
+    FeatureSpec(kind="nemo", sample_rate=22050, bins=3, frame_shift_ms=12.5),
+]
 GAMMATONES = [
     FeatureSpec(kind="gammatone", bins=64),
     FeatureSpec(kind="gammatone", bins=40, sample_rate=8000, compression="pcen"),
@@ -32,6 +37,7 @@ SPECS = [
     FeatureSpec(compression="pcen"),
     FeatureSpec(sample_rate=8000, bins=40, frame_shift_ms=12.5, compression="pcen"),
     *MFCCS,
+    *NEMOS,
     *GAMMATONES,
     FeatureSpec(kind="waveform"),
     FeatureSpec(kind="waveform", sample_rate=11025, frame_shift_ms=5.0),

@@ -28,7 +28,7 @@ def specs(draw: st.DrawFn) -> FeatureSpec:
     shift = draw(st.floats(5, 20))
     return FeatureSpec(
         sample_rate=draw(st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000])),
-        bins=draw(st.integers(1, 23)),
+        bins=draw(st.integers(3 if kind in ("fbank", "nemo") else 1, 23)),
         frame_length_ms=shift + draw(st.floats(15, 30)),
         frame_shift_ms=shift,
         kind=kind,
@@ -69,6 +69,11 @@ def test_a_bundle_from_before_compression_had_names_loads() -> None:
     assert (spec.kind, spec.compression) == ("fbank", "log")
 
 
+def test_a_new_kind_renames_no_features_that_are_kept() -> None:
+    assert FeatureSpec().digest.startswith("9c66a4d8cd7c5608")
+    assert FeatureSpec(8000, 40).digest.startswith("3c8a0ca002f44de4")
+
+
 def test_columns_shift_and_time() -> None:
     assert FeatureSpec().columns == 80
     assert FeatureSpec().frame_shift == 0.01
@@ -86,7 +91,11 @@ def test_columns_shift_and_time() -> None:
         ({"kind": "mfcc", "compression": "pcen"}, "pcen for features of kind mfcc"),
         ({"kind": "waveform", "compression": "pcen"}, "pcen for features of kind waveform"),
         ({"sample_rate": 4000}, "sample_rate 4000.*8000 to 48000"),
-        ({"bins": 0}, "bins 0.*1 to 512"),
+        ({"bins": 0}, "bins 0.*3 to 512"),
+        ({"kind": "nemo", "bins": 2}, "bins 2.*3 to 512"),
+        ({"kind": "mfcc", "bins": 0}, "bins 0.*1 to 512"),
+        ({"kind": "nemo", "compression": "pcen"}, "pcen for features of kind nemo"),
+        ({"kind": "nemo", "bins": 200}, "of 200 mel bands.*at 16000 Hz"),
         ({"bins": 40.5}, "bins 40.5.*whole number"),
         ({"sample_rate": "16000"}, "sample_rate '16000'.*number"),
         ({"bins": True}, "bins True.*number"),

@@ -64,7 +64,18 @@ def _shared(options: Any, spec: FeatureSpec) -> Any:
     options.frame_opts.dither = 0.0
     options.frame_opts.snip_edges = False
     options.mel_opts.num_bins = spec.bands
-    # The band edges of sherpa-onnx, so that an exported model hears the same there.
-    options.mel_opts.low_freq = mel.LOWEST
-    options.mel_opts.high_freq = -mel.BELOW_NYQUIST
+    if spec.kind == "nemo":
+        _like_nemo(options)
+    else:
+        options.mel_opts.low_freq = mel.LOWEST
+        options.mel_opts.high_freq = -mel.BELOW_NYQUIST
     return options
+
+
+def _like_nemo(options: Any) -> None:
+    """What sherpa-onnx sets for models of NeMo: librosa's mel bands from 0 Hz to half the rate."""
+    options.frame_opts.window_type = "hann"
+    options.frame_opts.remove_dc_offset = False
+    options.mel_opts.is_librosa = True
+    options.mel_opts.low_freq = 0.0
+    options.mel_opts.high_freq = 0.0

@@ -8,6 +8,7 @@ mfcc       their cepstrum                                            bins
 gammatone  energies behind a fixed time-domain filter bank           bins
 waveform   the samples themselves, for filters learned by the model  samples of a shift
 whisper    energies in Whisper's own mel bands                       bins
+nemo       energies in NeMo's mel bands, as sherpa-onnx hears them   bins
 ========== ========================================================= =================
 """
 
@@ -25,12 +26,13 @@ from aimass.features import mel
 Frames = npt.NDArray[np.float32]
 """Feature frames, shape ``(frames, columns)``."""
 
-KINDS = ("fbank", "mfcc", "gammatone", "waveform", "whisper")
+KINDS = ("fbank", "mfcc", "gammatone", "waveform", "whisper", "nemo")
 COMPRESSIONS = ("log", "pcen")
 MIN_RATE, MAX_RATE = 8_000, 48_000
 MAX_BINS = 512
 MAX_LENGTH_MS = 1000.0
 WHISPER_BINS = (80, 128)  # the second since large-v3
+LEAST_BANDS = 3  # that kaldi-native-fbank computes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class FeatureSpec:
         _choice("kind", self.kind, KINDS)
         _choice("compression", self.compression, COMPRESSIONS)
         _whole("sample_rate", self.sample_rate, MIN_RATE, MAX_RATE)
-        _whole("bins", self.bins, 1, MAX_BINS)
+        _whole("bins", self.bins, LEAST_BANDS if self.kind in ("fbank", "nemo") else 1, MAX_BINS)
         _between("frame_length_ms", self.frame_length_ms, 1, MAX_LENGTH_MS)
         _between("frame_shift_ms", self.frame_shift_ms, 1, self.frame_length_ms)
         if self.compression == "pcen" and self.kind not in ("fbank", "gammatone"):
@@ -116,10 +118,10 @@ class FeatureSpec:
         return asdict(self)
 
     def _check_bands(self) -> None:
-        if self.kind not in ("fbank", "mfcc"):
+        if self.kind not in ("fbank", "mfcc", "nemo"):
             return
-        size = mel.fft_size(self.length)
-        empty = mel.empty_bands(self.sample_rate, size, self.bands)
+        bank = mel.slaney if self.kind == "nemo" else mel.bank
+        empty = mel.empty_bands(bank(self.sample_rate, mel.fft_size(self.length), self.bands))
         if empty:
             raise FeatureError(
                 f"found {empty} of {self.bands} mel bands so narrow that they hear nothing, at "

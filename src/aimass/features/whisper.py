@@ -9,10 +9,9 @@ to that level: this is left to the model (`CLAMP`), because a stream does not kn
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
 from aimass.base.contract import Samples
-from aimass.features.mel import Matrix
+from aimass.features import mel
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.windows import windows
 
@@ -71,7 +70,7 @@ def _fill(frames: Frames, samples: Samples, spec: FeatureSpec) -> None:
     faded = windows(np.ascontiguousarray(samples), spec.length, spec.shift) * _window(spec.length)
     spectrum = np.fft.rfft(faded)
     energies = (np.square(spectrum.real) + np.square(spectrum.imag)).astype(np.float32)
-    np.matmul(energies, bank(spec.sample_rate, spec.length, spec.bins), out=frames)
+    np.matmul(energies, mel.slaney(spec.sample_rate, spec.length, spec.bins), out=frames)
     np.log10(np.maximum(frames, FLOOR, out=frames), out=frames)
     frames += 4
     frames /= 4
@@ -80,31 +79,3 @@ def _fill(frames: Frames, samples: Samples, spec: FeatureSpec) -> None:
 @cache
 def _window(length: int) -> Samples:
     return np.hanning(length + 1)[:-1].astype(np.float32)
-
-
-@cache
-def bank(rate: int, size: int, bands: int) -> Matrix:
-    """Weights from power spectrum to bands of equal area, shape ``(size / 2 + 1, bands)``.
-
-    Slaney 1998, "Auditory Toolbox": linear below 1 kHz, logarithmic above.
-    """
-    edges = _hertz(np.linspace(0.0, _mel(rate / 2), bands + 2))
-    lines = (np.arange(size // 2 + 1) * rate / size)[:, None]
-    rising = (lines - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - lines) / (edges[2:] - edges[1:-1])
-    weights = np.maximum(0, np.minimum(rising, falling)) * 2 / (edges[2:] - edges[:-2])
-    found = weights.astype(np.float32)
-    found.setflags(write=False)  # shared by all who ask
-    return found
-
-
-_LINEAR = 200 / 3  # hertz a mel below 1 kHz
-_STEP = np.log(6.4) / 27  # of the logarithm of hertz a mel above
-
-
-def _mel(hertz: float) -> float:
-    return float(15 + np.log(hertz / 1000) / _STEP)
-
-
-def _hertz(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(mels < 15, _LINEAR * mels, 1000 * np.exp(_STEP * (mels - 15)))

@@ -82,42 +82,52 @@ def _compute(row: Samples, spec: FeatureSpec, found: Frames) -> None:
     for first in range(0, len(found), chunk):
         frames = found[first : first + chunk]
         n = len(frames)
-        _prepare(row[first * shift : (first + n - 1) * shift + length], shift, padded[:n, :length])
+        _prepare(row[first * shift : (first + n - 1) * shift + length], spec, padded[:n, :length])
         spectrum = np.fft.rfft(padded[:n])[:, : size // 2]
         energy = np.square(spectrum.real, out=power[0, :n])
         energy += np.square(spectrum.imag, out=power[1, :n])
-        for lines, columns, weights in _blocks(spec.sample_rate, size, spec.bands):
+        for lines, columns, weights in _blocks(spec):
             np.matmul(energy[:, lines], weights, out=frames[:, columns])
 
 
-def _prepare(samples: Samples, shift: int, into: Frames) -> None:
+def _prepare(samples: Samples, spec: FeatureSpec, into: Frames) -> None:
     """Cut windows, take their means off, emphasise what is high, and fade their ends.
 
     The first sample of a window, which has none before it to emphasise it against, is faded to 0.
+    The means stay where NeMo's bands are asked for.
     """
-    length = into.shape[1]
-    window = _window(length)
+    nemo = spec.kind == "nemo"
+    window = _hann(spec.length) if nemo else _povey(spec.length)
     emphasised = samples.copy()
     emphasised[1:] -= EMPHASIS * samples[:-1]
-    np.multiply(windows(emphasised, length, shift), window, out=into)
-    means = windows(samples, length, shift).mean(axis=1)
-    into -= means[:, None] * ((1 - EMPHASIS) * window)  # what the emphasis leaves of a mean
+    np.multiply(windows(emphasised, spec.length, spec.shift), window, out=into)
+    if not nemo:
+        means = windows(samples, spec.length, spec.shift).mean(axis=1)
+        into -= means[:, None] * ((1 - EMPHASIS) * window)  # what the emphasis leaves of a mean
 
 
 @cache
-def _window(length: int) -> Samples:
-    """Povey's window, Kaldi's own: Hann's to the power of 0.85."""
+def _povey(length: int) -> Samples:
+    """Kaldi's own window: Hann's to the power of 0.85."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / (length - 1))
     return np.asarray(hann**0.85, np.float32)
 
 
 @cache
-def _blocks(rate: int, size: int, bands: int) -> list[tuple[slice, slice, mel.Matrix]]:
+def _hann(length: int) -> Samples:
+    """The periodic one, whose end is not its start again."""
+    return np.hanning(length + 1)[:-1].astype(np.float32)
+
+
+@cache
+def _blocks(spec: FeatureSpec) -> list[tuple[slice, slice, mel.Matrix]]:
     """The bank cut into neighbouring bands, each with the lines of the spectrum that it needs."""
-    bank = mel.bank(rate, size, bands)
+    weights = mel.slaney if spec.kind == "nemo" else mel.bank
+    size = mel.fft_size(spec.length)
+    bank = weights(spec.sample_rate, size, spec.bands)[: size // 2]  # no band reaches the last
     blocks = []
-    for first in range(0, bands, 20):
-        columns = slice(first, min(first + 20, bands))
+    for first in range(0, spec.bands, 20):
+        columns = slice(first, min(first + 20, spec.bands))
         used = np.flatnonzero(bank[:, columns].max(axis=1))
         lines = slice(int(used[0]), int(used[-1]) + 1)
         blocks.append((lines, columns, np.ascontiguousarray(bank[lines, columns])))
