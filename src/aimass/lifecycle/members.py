@@ -51,8 +51,8 @@ from aimass.training.start import start_from, whisper_of
 TAIL = 0.4  # seconds of silence in which the last word may still be decided
 WEIGHTS, MODEL, FEATURES = "weights.safetensors", "model.json", "features.json"
 EMBEDDING = 128
-FLOOR = -6.5  # of log energies, chosen on dev (LOG.md)
-ENERGIES = ("fbank", "gammatone")
+FLOORS = {"fbank": -6.5, "gammatone": -6.5, "nemo": -10.5}
+"""Of log energies: fbank's chosen on dev (LOG.md), nemo's lower as its bands hold e^-4 of them."""
 HEADS: dict[Task, Head] = {
     Task.TRANSCRIBE: "ctc",
     Task.CLASSIFY: "classify",
@@ -415,7 +415,7 @@ def _shape(job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet) -> Mod
         subsampling=member.subsampling or _subsampling(member, features),
         dilations=member.dilations,
         dropout=member.dropout,
-        floor=FLOOR if features.kind in ENERGIES and features.compression == "log" else None,
+        floor=FLOORS.get(features.kind) if features.compression == "log" else None,
         bands=features.bins if features.kind == "waveform" else 0,
         whisper=_whisper(job, features) if member.family == "whisper" else None,
     )
@@ -425,7 +425,7 @@ def _shape(job: Job, features: FeatureSpec, symbols: TokenSet | LabelSet) -> Mod
 def _subsampling(member: Member, features: FeatureSpec) -> Subsampling:
     """2-D convolutions where neighbouring columns are neighbouring frequencies."""
     halving = member.stack > 1 and member.stack.bit_count() == 1
-    return "conv" if features.kind in (*ENERGIES, "waveform") and halving else "stack"
+    return "conv" if features.kind in (*FLOORS, "waveform") and halving else "stack"
 
 
 def _whisper(job: Job, features: FeatureSpec) -> WhisperSpec:

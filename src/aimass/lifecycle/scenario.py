@@ -105,7 +105,7 @@ class Synthesis(_Strict):
 class Features(_Strict):
     """The front end; what is not set follows from the rate of the recordings."""
 
-    kind: Literal["fbank", "mfcc", "gammatone", "waveform", "whisper"] = "fbank"
+    kind: Literal["fbank", "mfcc", "gammatone", "waveform", "whisper", "nemo"] = "fbank"
     bins: int | None = Field(None, gt=0, le=512, strict=True)
     compression: Literal["log", "pcen"] = "log"
     sample_rate: int | None = Field(None, ge=8000, le=48000, strict=True)
