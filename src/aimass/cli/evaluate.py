@@ -39,8 +39,8 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled recordings: errors with their interval, time, memory."""
     from aimass.evaluation.report import write_html
+    from aimass.runtime.evaluate import dead_members, evaluate_members, members_of
     from aimass.runtime.evaluate import evaluate as evaluate_model
-    from aimass.runtime.evaluate import evaluate_members, members_of
     from aimass.runtime.load import load
 
     name = model or settings().default_model
@@ -66,6 +66,8 @@ def evaluate(
     card = measured.to_dict()
     if members:
         card["members"] = [_member(name, own) for name, own in cards.items()]
+        if dead := dead_members(engine):
+            card["dead"] = dead
     if as_json:
         print_json(card)
         return
@@ -82,7 +84,7 @@ def evaluate(
     if card["per_speaker"]:
         console.print(table)
     if members:
-        console.print(_members_table(card["members"]))
+        console.print(_members_table(card["members"], card.get("dead", {})))
     for row in card["worst"][:5]:
         line = f"{row['utterance_id']}: {row['reference']} -> {row['hypothesis']}"
         console.print(line, markup=False)
@@ -93,7 +95,7 @@ def _member(name: str, card: "Scorecard") -> dict[str, Any]:
     return {"name": name} | {key: plain[key] for key in ("error_rate", "interval", "rtf")}
 
 
-def _members_table(rows: list[dict[str, Any]]) -> Table:
+def _members_table(rows: list[dict[str, Any]], dead: dict[str, str]) -> Table:
     table = Table("member", "error rate", "95 % interval", "real-time factor")
     for row in rows:
         low, high = row["interval"]
@@ -103,6 +105,8 @@ def _members_table(rows: list[dict[str, Any]]) -> Table:
             f"{low:.2%} to {high:.2%}",
             f"{row['rtf']:.3f}",
         )
+    for name, reason in dead.items():
+        table.add_row(escape(name), "dead", escape(reason), "")
     return table
 
 

@@ -29,7 +29,15 @@ from aimass.runtime.load import load
 from aimass.runtime.massive import MassiveEngine
 from aimass.runtime.transcribe import hear_blocks, put_together, transcribe
 
-__all__ = ["UNSPACED", "evaluate", "evaluate_members", "members_of", "metric_of", "peak_memory_mb"]
+__all__ = [
+    "UNSPACED",
+    "dead_members",
+    "evaluate",
+    "evaluate_members",
+    "members_of",
+    "metric_of",
+    "peak_memory_mb",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,11 @@ def members_of(engine: Engine) -> Mapping[str, Engine]:
             param="members",
         )
     return engine.members
+
+
+def dead_members(engine: Engine) -> dict[str, str]:
+    """The members of a massive model that do not answer, by name, and why."""
+    return engine.dead if isinstance(engine, MassiveEngine) else {}
 
 
 def _recognised(engine: Engine, clip: Clip, base: RecognizeOptions) -> _Heard:
