@@ -75,6 +75,7 @@ def test_make_test_runs_the_gate() -> None:
 
 PRINTED = {
     "augment": "{'step': 'join'",
+    "bundle": "first second seven",
     "commands": "seven",
     "evaluation": "Retraining(needed=False",
     "features": "(1100, 80)",

@@ -106,6 +106,7 @@ class MassiveEngine:
         self.max_seconds = min(engine.max_seconds for engine in engines) - self._longer_tail()
         if prove and not self.dead:
             self._prove()
+        panel.team.hire()
 
     @property
     def members(self) -> dict[str, Engine]:

@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -25,7 +25,16 @@ class Team:
         self.budget = max(1, budget)
         self._working = 0
         self._lock = threading.Lock()
-        self._helpers = ThreadPoolExecutor(self.budget, "member") if self.budget > 1 else None
+        self._helpers: ThreadPoolExecutor | None = None
+
+    def hire(self) -> None:
+        """Let callers have help from now on.
+
+        Threads inherit the priority of those who start them, and a model may be loaded by a
+        thread of low priority.
+        """
+        if self.budget > 1 and self._helpers is None:
+            self._helpers = ThreadPoolExecutor(self.budget, "member")
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results of `work` in the order of `items`; what it raises is raised here."""
@@ -41,8 +50,7 @@ class Team:
                         return
                     found[number] = work(item)
             finally:
-                with self._lock:
-                    self._working -= 1
+                self._left()
 
         # A helper that is asked for takes its place now, or two callers would count on one.
         helpers = self._taken(len(items))
@@ -51,6 +59,7 @@ class Team:
             lane()
         finally:
             waiting.clear()  # after an error; else it is empty
+            others = [other for other in others if not self._spared(other)]
             for other in others:
                 other.exception()  # ended, well or not
         for other in others:
@@ -62,10 +71,21 @@ class Team:
         if self._helpers is not None:
             self._helpers.shutdown(wait=False)
 
+    def _spared(self, helper: Future[None]) -> bool:
+        """Whether a helper had not begun, and need not any more."""
+        if helper.cancel():
+            self._left()
+        return helper.cancelled()
+
+    def _left(self) -> None:
+        with self._lock:
+            self._working -= 1
+
     def _taken(self, items: int) -> int:
         """Count the caller in, and the helpers that it may have."""
         with self._lock:
             self._working += 1
-            helpers = max(0, min(items - 1, self.budget - self._working))
+            idle = self.budget - self._working if self._helpers else 0
+            helpers = max(0, min(items - 1, idle))
             self._working += helpers
             return helpers
