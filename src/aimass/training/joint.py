@@ -33,7 +33,7 @@ from aimass.training.loop import (
     one_thread,
     started,
 )
-from aimass.training.objective import last_rows
+from aimass.training.objective import divergence, posteriors
 from aimass.training.step import Answers
 
 JointReport = Callable[[str, dict[str, float]], None]
@@ -68,12 +68,12 @@ class Joint:
         weight = self.weight * done
         if not weight or len(answers) == 1:
             return [one.losses for one in answers]
-        rows = [_posteriors(one) for one in answers]
+        rows = [posteriors(one.outputs, one.head, one.batch) for one in answers]
         _refuse_uneven(answers, rows)
         with torch.no_grad():
             common = torch.stack(rows).mean(dim=0).log_softmax(dim=-1)
         return [
-            one.losses + weight * _divergence(common, own, one)
+            one.losses + weight * divergence(common, own, one.head, one.batch)
             for one, own in zip(answers, rows, strict=True)
         ]
 
@@ -134,29 +134,6 @@ def train_jointly(
         together=joint,
     )
     return [finished(one) for one in trainees]
-
-
-def _posteriors(answers: Answers) -> Tensor:
-    """Log-posteriors that count: ``(utterances, 1 or frames, outputs)``."""
-    outputs, batch = answers.outputs.float(), answers.batch
-    if answers.head == "classify":
-        return last_rows(outputs, batch).unsqueeze(1)
-    return outputs
-
-
-def _divergence(common: Tensor, own: Tensor, answers: Answers) -> Tensor:
-    """Kullback-Leibler divergence of `own` from `common`, of each utterance ``(utterances,)``.
-
-    Of frames it is summed and divided by the tokens, as the CTC loss is, so that one weight fits
-    both heads.
-    """
-    rows = (common.exp() * (common - own)).sum(dim=-1)
-    if answers.head == "classify":
-        return rows[:, 0]
-    lengths = torch.from_numpy(answers.batch.lengths).to(rows.device)
-    tokens = torch.from_numpy(answers.batch.target_lengths).to(rows.device)
-    inside = torch.arange(rows.shape[1], device=rows.device) < lengths.unsqueeze(1)
-    return (rows * inside).sum(dim=1) / tokens.clamp(min=1)
 
 
 def _refuse_uneven(answers: Sequence[Answers], rows: Sequence[Tensor]) -> None:

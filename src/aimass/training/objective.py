@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from aimass.models.spec import ModelSpec
+from aimass.models.spec import Head, ModelSpec
 from aimass.training.examples import Batch
 
 SMOOTHING = 0.1
@@ -71,3 +71,27 @@ def last_rows(outputs: Tensor, batch: Batch) -> Tensor:
     """The row at the end of each utterance, ``(batch, outputs)``."""
     rows = torch.from_numpy(batch.lengths - 1).to(outputs.device)
     return outputs[torch.arange(len(rows), device=outputs.device), rows]
+
+
+def posteriors(outputs: Tensor, head: Head, batch: Batch) -> Tensor:
+    """The log-posteriors that count: ``(utterances, 1 or frames, outputs)``."""
+    rows = outputs.float()
+    return last_rows(rows, batch).unsqueeze(1) if head == "classify" else rows
+
+
+def divergence(wanted: Tensor, own: Tensor, head: Head, batch: Batch) -> Tensor:
+    """Kullback-Leibler divergence of `own` from `wanted`, of each utterance ``(utterances,)``.
+
+    Of frames it is summed and divided by the tokens, as the CTC loss is, so that one weight fits
+    both heads.
+
+    Args:
+        wanted, own: log-posteriors as `posteriors` gives them.
+    """
+    rows = (wanted.exp() * (wanted - own)).sum(dim=-1)
+    if head == "classify":
+        return rows[:, 0]
+    lengths = torch.from_numpy(batch.lengths).to(rows.device)
+    tokens = torch.from_numpy(batch.target_lengths).to(rows.device)
+    inside = torch.arange(rows.shape[1], device=rows.device) < lengths.unsqueeze(1)
+    return (rows * inside).sum(dim=1) / tokens.clamp(min=1)

@@ -182,20 +182,32 @@ class Passes:
         self.examples = examples
         self.features = features
         self.augment = augment
+        self.tail = tail
         self._sounds = sounds
-        self._tail = tail
         self._seed = seed
         self._folder = folder
         self._progress = progress
         names = [[e.name, list(e.targets), e.speaker] for e in examples]
         heard = [_named(sounds.noises), _named(sounds.rooms), _named(sounds.talkers)]
         self._inputs = [of_value(names), features.to_dict(), augment.to_dict(), heard, tail, seed]
+        spoken = of_value([[e.name, e.speaker] for e in examples])
+        self._sound = [spoken, features.sample_rate, augment.to_dict(), heard, tail, seed]
         self._front = front
         self._columns = front.columns if front else features.columns
         self._inputs += [front.inputs] if front else []
         self._by_name = {example.name: example for example in examples}
         self._policy = lru_cache(maxsize=2)(augment.policy_of)
         self._loaded = lru_cache(maxsize=2)(self._load)
+
+    @property
+    def sound(self) -> list[Any]:
+        """What decides `waveforms` of every pass, as plain values: not what is made of them."""
+        return self._sound
+
+    @property
+    def frames(self) -> FeatureSpec | None:
+        """What the frames of a pass are; None where a front has mapped them."""
+        return self.features if self._front is None else None
 
     def get(self, number: int) -> Pass:
         """A pass, made unless it is there."""
@@ -244,26 +256,18 @@ class Passes:
             for u in utterances
         ]
         sound = policies.apply(plain, [u.record for u in utterances], rate, self._sounds)
-        tail = np.zeros(round(self._tail * rate), np.float32)
+        tail = np.zeros(round(self.tail * rate), np.float32)
         return [np.concatenate([samples, tail]) for samples in sound]
 
     def _load(self, number: int) -> Pass:
         target = self._folder / f"pass-{of_value([*self._inputs, number])[:24]}"
         if not target.is_dir():
-            with self._alone(target):
+            with alone(target):
                 if not target.is_dir():
                     with new_folder(target) as fresh:
                         self._make(number, fresh)
         frames = np.memmap(target / FRAMES, np.float16, "r").reshape(-1, self._columns)
         return Pass(frames, np.load(target / ENDS), self.groups(number))
-
-    @contextmanager
-    def _alone(self, target: Path) -> Iterator[None]:
-        """One process makes a pass; the members that need it too wait for it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{target.name}.lock").open("w") as file:
-            flock(file, LOCK_EX)
-            yield
 
     def _make(self, number: int, folder: Path) -> None:
         lengths: list[int] = []
@@ -271,7 +275,7 @@ class Passes:
             (folder / FRAMES).open("wb") as sink,
             (folder / RECORDS).open("w", encoding="utf-8") as records,
         ):
-            for utterances in self._blocks(number):
+            for utterances in self.blocks(number):
                 self._progress(f"augment {number}", len(lengths), len(self.examples))
                 heard = extract_batch(self.waveforms(utterances), self.features)
                 for frames in self._front(heard) if self._front else heard:
@@ -281,10 +285,20 @@ class Passes:
                     records.write(json.dumps(utterance.to_dict()) + "\n")
         np.save(folder / ENDS, np.cumsum(lengths, dtype=np.int64))
 
-    def _blocks(self, number: int) -> Iterator[list[Utterance]]:
+    def blocks(self, number: int) -> Iterator[list[Utterance]]:
+        """The utterances of a pass in order, as many as are augmented together."""
         groups = self.groups(number)
         for first in range(0, len(groups), AT_ONCE):
             yield [self.utterance(number, group) for group in groups[first : first + AT_ONCE]]
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """One process makes a folder; the others that need it too wait for it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f"{target.name}.lock").open("w") as file:
+        flock(file, LOCK_EX)
+        yield
 
 
 def _named(recordings: Mapping[str, Recording]) -> list[list[str]]:
