@@ -28,6 +28,7 @@ from aimass.data.sound import sound_of
 from aimass.features.cache import Cache
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.stream import extract
+from aimass.lifecycle.lesson import Lesson, encoded
 from aimass.lifecycle.prepare import CONTENT, RATE
 from aimass.lifecycle.scenario import Features, Member, Scenario, Tokens
 from aimass.lifecycle.tracking import RUN, Tracking, tracked
@@ -39,6 +40,7 @@ from aimass.text.spacing import mixed_tokens
 from aimass.text.tokens import LabelSet, TokenSet
 from aimass.training.checkpoint import Weights
 from aimass.training.dev import DevSet
+from aimass.training.distil import Distilled, TaughtSet
 from aimass.training.examples import TrainingSet
 from aimass.training.frozen import FrozenFront, behind, joined
 from aimass.training.loop import LOG, Report, TrainSpec, snapshot_path, train
@@ -83,6 +85,7 @@ class Job:
         terms: the licence of what it starts from.
         tracking: where the record of its training goes, None for nowhere.
         together: with whom it is trained; None for alone.
+        lesson: what it learns from a teacher; None for labels alone.
     """
 
     plan: Scenario
@@ -95,6 +98,7 @@ class Job:
     terms: str | None = None
     tracking: Tracking | None = None
     together: Together | None = None
+    lesson: Lesson | None = None
 
     def at(self, scratch: Path) -> "Job":
         """The same job with its scratch folder."""
@@ -162,6 +166,11 @@ def _speakers_known(prepared: Path) -> bool:
 
 def symbols_of(job: Job) -> TokenSet | LabelSet:
     """What the member's outputs stand for; for voiceprints, the speakers of the training data."""
+    spelled = _symbols_of(job)
+    return spelled if job.lesson is None else job.lesson.symbols(spelled)
+
+
+def _symbols_of(job: Job) -> TokenSet | LabelSet:
     if job.plan.task is Task.EMBED:
         clips = corpora.read(job.prepared / "train.jsonl.gz").clips
         return LabelSet.from_texts(clip.speaker or "" for clip in clips)
@@ -194,6 +203,7 @@ def inputs_of(job: Job) -> list[Any]:
         "tokens": tokens and tokens.model_dump(),
         "sampler": None if sampler == EVERYTHING else sampler.to_dict(),
         "together": job.together and asdict(job.together),
+        "lesson": job.lesson and job.lesson.inputs,
     }
     return [
         job.prepared.name,
@@ -262,6 +272,7 @@ def ready(job: Job, progress: Progress) -> Ready:
     front = FrozenFront(model, device) if shape.whisper and job.member.frozen else None
     trained = model if front is None else behind(model)
     examples = [_example(clip, job, features.sample_rate, symbols) for clip in clips["train"]]
+    examples += _unlabelled(job, features.sample_rate, symbols)
     sounds = _sounds(job, features.sample_rate)
     if any(step.kind == Babble.kind for step in augment_of(job).policy.steps):
         sounds = replace(sounds, talkers=shelf({one.name: one.samples for one in examples}))
@@ -276,16 +287,41 @@ def ready(job: Job, progress: Progress) -> Ready:
         progress=progress,
         front=front,
     )
-    data = TrainingSet(
-        passes,
-        batch_size=spec.batch_size,
-        stack=trained.spec.stack,
-        seed=spec.seed,
-        sampler=sampler_of(job),
-    )
+    data = _batches(job, passes, trained.spec, symbols, progress)
+    if job.lesson is not None:
+        aim = Distilled(aim, shape.head, job.lesson.spec)
     dev = _dev(clips["dev"], job, features, symbols, front)
     trained, aim = trained.to(device), aim.to(device)
     return Ready(job, features, shape, spec, model, trained, aim, data, dev)
+
+
+def _batches(
+    job: Job,
+    passes: Passes,
+    shape: ModelSpec,
+    symbols: TokenSet | LabelSet,
+    progress: Progress,
+) -> TrainingSet:
+    """The batches of a member; those of a student hold what its teacher says."""
+    spec, sampler = training_of(job), sampler_of(job)
+    if job.lesson is None:
+        return TrainingSet(
+            passes,
+            batch_size=spec.batch_size,
+            stack=shape.stack,
+            seed=spec.seed,
+            sampler=sampler,
+        )
+    return TaughtSet(
+        passes,
+        batch_size=spec.batch_size,
+        stack=shape.stack,
+        seed=spec.seed,
+        sampler=sampler,
+        lessons=job.lesson.lessons(passes, symbols, progress),
+        answers=job.lesson.answers(symbols),
+        frame_seconds=features_of(job).frame_shift * job.member.stack,
+    )
 
 
 def train_member(
@@ -448,6 +484,24 @@ def _example(clip: Clip, job: Job, rate: int, symbols: TokenSet | LabelSet) -> E
         partial(sound_of, clip, rate),
         clip.language,
     )
+
+
+def _unlabelled(job: Job, rate: int, symbols: TokenSet | LabelSet) -> list[Example]:
+    """What a student hears that nobody labelled; without targets where posteriors teach.
+
+    An answer of the teacher that the student cannot write is left out.
+    """
+    if job.lesson is None:
+        return []
+    found = []
+    for told in job.lesson.unlabelled:
+        targets = encoded(symbols, told.text) if told.text else ()
+        if targets or not told.text:
+            load = partial(sound_of, told.clip, rate)
+            found.append(
+                Example(told.clip.id, targets, told.clip.speaker, load, told.clip.language)
+            )
+    return found
 
 
 def judged(clip: Clip, task: Task, language: str, symbols: TokenSet | LabelSet) -> tuple[int, ...]:

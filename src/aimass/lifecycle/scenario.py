@@ -12,6 +12,7 @@
       synthetic: ../data/spoken  # from `aimass data speak`: for training alone
       columns: {text: sentence}  # our names of columns to the table's, where it cannot be guessed
       exclude: [silent]          # codes of `aimass data check` whose clips are left out
+      unlabelled: ../data/more   # recordings without texts, for students of a teacher
     synthesis: {engine: kokoro, count: 20}   # speak the texts too, to train on
     features: {kind: fbank, bins: 80}
     augment: {policy: strong, noise: ../data/noise, rooms: ../data/rooms}
@@ -21,12 +22,14 @@
       - {family: recurrent, features: {bins: 40}, seed: 1, bag: {share: 0.8, by: speaker}}
       - {engine: whisper-base}   # a model that is there already
     ensemble: {methods: [geometric, vote]}
+    distil: {students: [{family: conv, parameters: 60000}]}   # small models that learn from it
     gates: {error_rate: 0.03}
     tune: {training.learning_rate: {low: 0.001, high: 0.01, log: true}}
 """
 
 import difflib
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -80,6 +83,7 @@ class Data(_Strict):
     columns: dict[str, str] = {}
     margin: float | None = Field(None, ge=0.05, le=10)
     exclude: tuple[Code, ...] = ()
+    unlabelled: Path | None = None
 
 
 class Tokens(_Strict):
@@ -215,6 +219,35 @@ class Member(_Strict):
         return self
 
 
+class Distil(_Strict):
+    """Students: small models that learn from a teacher, beside labels or without them.
+
+    ``teacher`` is any model, or what the build itself publishes where none is named. It has the
+    share ``alpha`` in what a student learns, labels have the rest; posteriors are compared at
+    ``temperature``. ``targets`` are its ``posteriors`` (labels) or its ``answers`` (words); of
+    recordings that nobody labelled, answers below ``confidence`` teach nothing. ``n_best`` answers
+    are taken of an engine that gives several. Of posteriors the ``keep`` likeliest are kept.
+    """
+
+    teacher: str | None = None
+    targets: Literal["posteriors", "answers"] | None = None
+    alpha: float = Field(0.9, ge=0, le=1)
+    temperature: float = Field(2.0, gt=0, le=100)
+    confidence: float = Field(0.7, ge=0, le=1)
+    n_best: int = Field(1, gt=0, le=20, strict=True)
+    keep: int = Field(20, gt=0, le=1000, strict=True)
+    students: tuple[Member, ...] = Field(
+        (Member(parameters=60_000),), min_length=1, max_length=MOST
+    )
+    training: Training | None = None
+
+    @model_validator(mode="after")
+    def _trained(self) -> Self:
+        if any(one.engine is not None for one in self.students):
+            raise ValueError("students that are trained, not an 'engine'")
+        return self
+
+
 class Scenario(_Strict):
     """A scenario file, checked."""
 
@@ -230,6 +263,7 @@ class Scenario(_Strict):
     joint: float = Field(0.0, ge=0, le=100)  # before members: their plan depends on it
     members: tuple[Member, ...] = Field((Member(),), min_length=1, max_length=MOST)
     ensemble: Ensemble = Ensemble()
+    distil: Distil | None = None
     gates: Gates = Gates()
     tune: dict[Place, Range] = {}
     grammar: Path | None = None
@@ -276,6 +310,16 @@ class Scenario(_Strict):
             )
         return tuple(members)
 
+    def students(self) -> tuple[Member, ...]:
+        """The students with a name of their own, every section and a seed."""
+        about = self.distil or Distil()
+        named = [
+            one.model_copy(update={"name": one.name or f"student{f'-{n}' if n > 1 else ''}"})
+            for n, one in enumerate(about.students, start=1)
+        ]
+        own = {"members": tuple(named), "training": about.training or self.training}
+        return self.model_copy(update=own).resolved()
+
     def _heard_by(self, member: Member) -> Features:
         """The front end of a member; Whisper brings its own."""
         if member.family == "whisper":
@@ -293,6 +337,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "members": Member,
     "bag": Bag,
     "ensemble": Ensemble,
+    "distil": Distil,
+    "students": Member,
     "gates": Gates,
     "tune": Range,
 }
@@ -320,8 +366,9 @@ def parse(content: dict[str, Any], path: Path) -> Scenario:
                 fix=f"Remove '{key}'",
                 param=key,
             )
-    _refuse_same_names(path, scenario)
-    for member in scenario.resolved():
+    _refuse_same_names(path, scenario.resolved(), "members")
+    _refuse_same_names(path, scenario.students(), "distil.students")
+    for member in (*scenario.resolved(), *scenario.students()):
         if member.augment is not None:
             member.augment.found()
         if member.family == "whisper":
@@ -352,15 +399,17 @@ def _refuse_wrong_ranges(path: Path, content: dict[str, Any], scenario: Scenario
                 ) from error
 
 
-def _refuse_same_names(path: Path, scenario: Scenario) -> None:
-    names = [member.name for member in scenario.resolved()]
+def _refuse_same_names(path: Path, members: Sequence[Member], key: str) -> None:
+    names = [member.name for member in members]
     for name in names:
         if names.count(name) > 1:
             raise ScenarioError(
-                f"{path} has two members called '{name}'",
-                expected="a name for each member",
+                f"{path} has two of the {key} called '{name}'"
+                if key != "members"
+                else f"{path} has two members called '{name}'",
+                expected="a name for each of them",
                 fix="Rename one of them",
-                param="members.name",
+                param=f"{key}.name",
             )
 
 
@@ -388,16 +437,22 @@ def _located(scenario: Scenario, base: Path) -> Scenario:
         for key, value in scenario.data.model_dump(exclude_none=True).items()
         if isinstance(value, Path)
     }
-    members = tuple(
-        member.model_copy(update={"augment": _absolute(member.augment, base)})
-        for member in scenario.members
+    students = scenario.distil and scenario.distil.model_copy(
+        update={"students": _at(scenario.distil.students, base)}
     )
     return scenario.model_copy(
         update={
             "data": scenario.data.model_copy(update=data),
             "augment": _absolute(scenario.augment, base),
-            "members": members,
+            "members": _at(scenario.members, base),
+            "distil": students,
         }
+    )
+
+
+def _at(members: Sequence[Member], base: Path) -> tuple[Member, ...]:
+    return tuple(
+        member.model_copy(update={"augment": _absolute(member.augment, base)}) for member in members
     )
 
 

@@ -115,6 +115,14 @@ def soup_models(
 def _alike(models: dict[str, Any]) -> dict[str, Bundle]:
     """Bundles that hear and answer alike."""
     found = {name: model for name, model in models.items() if isinstance(model, Bundle)}
+    bare = [name for name, one in found.items() if not (one.folder / WEIGHTS).is_file()]
+    if bare:
+        raise RequestError(
+            f"the bundle of '{bare[0]}', which holds no weights to average",
+            expected="a model that a build of this version packed",
+            fix="Build it again",
+            param="models",
+        )
     kinds = {(b.features.digest, b.symbols().symbols, b.manifest.task) for b in found.values()}
     if len(found) < len(models) or len(kinds) != 1:
         raise RequestError(
