@@ -21,7 +21,6 @@ from aimass.decoding.combine import (
     choose,
     combined,
     decided,
-    outvoted,
     settled,
     tempered,
 )
@@ -142,7 +141,7 @@ def test_no_rows_yet() -> None:
     assert combined([none, none], Combination.equal("geometric", 2)).shape == (0, 0)
 
 
-@given(Seeds, st.integers(2, 6), st.sampled_from(["arithmetic", "geometric", "vote"]))
+@given(Seeds, st.integers(2, 6), st.sampled_from(["arithmetic", "geometric"]))
 def test_what_is_decided_stays_decided(seed: int, members: int, method: Method) -> None:
     """Whoever else answers whatever: even all the rest, as sure as can be, for another label."""
     own, how = rows(seed, members, frames=1), combination(seed, members, method)
@@ -164,18 +163,12 @@ def test_what_is_decided_stays_decided(seed: int, members: int, method: Method) 
 
 def label(own: Sequence[LogProbs], how: Combination) -> int:
     """The label that wins when all are asked."""
-    if how.method != "vote":
-        return int(combined(own, how)[0].argmax())
-    votes = np.zeros(own[0].shape[1])
-    for row, weight, heat in zip(own, how.weights, how.temperatures, strict=True):
-        sure = calibrated(math.exp(row[0].max()), heat)
-        votes[row[0].argmax()] += weight * (0.5 + 0.5 * sure)
-    return int(votes.argmax())
+    return int(combined(own, how)[0].argmax())
 
 
 def test_when_asking_stops() -> None:
     sure = row(0.98, 0.01, 0.01)
-    enough: dict[Method, int] = {"arithmetic": 3, "geometric": 4, "vote": 3, "mbr": 5, "choose": 5}
+    enough: dict[Method, int] = {"arithmetic": 3, "geometric": 4, "vote": 5, "mbr": 5, "choose": 5}
     for method, members in enough.items():
         how = Combination.equal(method, 5)
         first = [n for n in range(1, 6) if decided(dict(enumerate([sure] * n)), how)]
@@ -185,12 +178,7 @@ def test_when_asking_stops() -> None:
     assert decided({1: sure}, unheard)
 
 
-def test_votes_that_cannot_be_caught_up_with() -> None:
-    how = Combination.equal("vote", 5)
-    assert outvoted({0: ("go", 0.9), 1: ("go", 0.9), 3: ("go", 0.8)}, how)
-    assert not outvoted({0: ("go", 0.9), 1: ("go", 0.9)}, how)
-    assert not outvoted({0: ("go", 0.5), 1: ("go", 0.5), 3: ("go", 0.3)}, how)  # barely meant
-    assert not outvoted({}, how)
+def test_a_lead_that_cannot_be_caught_up_with() -> None:
     assert settled([0.5, 0.1], 0.3)
     assert not settled([0.5, 0.2], 0.3)
 

@@ -29,7 +29,6 @@ __all__ = [
     "choose",
     "combined",
     "decided",
-    "outvoted",
     "pooled",
     "settled",
     "tempered",
@@ -149,17 +148,14 @@ def decided(rows: Mapping[int, LogProbs], combination: Combination) -> bool:
         rows: of the members that have answered, by their numbers; the last row of each counts.
 
     Returns:
-        False as well for methods that choose among answers, where one sure voice may come last.
+        False as well for methods that work on answers.
     """
     weights = [combination.weights[member] for member in rows]
     left = 1 - math.fsum(weights)
     if left <= SUM_TOLERANCE:
         return True
-    if not any(weights) or combination.method in ("mbr", "choose"):
+    if not any(weights) or combination.method not in ("arithmetic", "geometric"):
         return False
-    if combination.method == "vote":
-        said = {m: (str(row[-1].argmax()), math.exp(row[-1].max())) for m, row in rows.items()}
-        return outvoted(said, combination)
     heard = [member for member, weight in zip(rows, weights, strict=True) if weight > 0]
     stack = _stacked([rows[member][-1:] for member in heard], heard, combination)
     known = np.array([combination.weights[member] for member in heard])
@@ -167,30 +163,6 @@ def decided(rows: Mapping[int, LogProbs], combination: Combination) -> bool:
     if combination.method == "arithmetic":
         return settled(np.exp(mean), left)
     return settled(mean, left * -FLOOR)
-
-
-def outvoted(answers: Mapping[int, tuple[str, float]], combination: Combination) -> bool:
-    """Whether the votes of members that have not answered can no more change which label wins.
-
-    A member gives the label it says a score between 0 and its weight, as frequency and mean
-    confidence in ROVER do (Fiscus 1997), so one still to come moves a lead by its weight at most.
-
-    Args:
-        answers: ``(label, confidence)`` of the members that have answered, by their numbers.
-    """
-    sure: dict[str, float] = {}
-    most: dict[str, float] = {}
-    for member, (label, confidence) in answers.items():
-        weight = combination.weights[member]
-        share = weight * calibrated(confidence, combination.temperatures[member])
-        sure[label] = sure.get(label, 0.0) + share
-        most[label] = most.get(label, 0.0) + weight
-    left = 1 - math.fsum(combination.weights[member] for member in answers)
-    if left <= SUM_TOLERANCE or not most:
-        return bool(most)
-    # Whatever share of a vote is frequency and whatever confidence, the score lies between.
-    same = max(sure, key=sure.__getitem__) == max(most, key=most.__getitem__)
-    return same and all(settled(list(scores.values()), left) for scores in (sure, most))
 
 
 def settled(scores: Sequence[float] | npt.NDArray[np.float64], left: float) -> bool:

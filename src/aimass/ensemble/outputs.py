@@ -33,7 +33,7 @@ from aimass.decoding.voting import Key, VoteSpec, spoken
 from aimass.ensemble.kept import Outputs, scored
 from aimass.evaluation.cost import Cost, measured
 from aimass.evaluation.scorecard import Scored
-from aimass.runtime.answers import UNSURE, Jury
+from aimass.runtime.answers import UNSURE, Jury, one_word
 from aimass.runtime.bundled import BundleEngine, decoder
 from aimass.runtime.evaluate import peak_memory_mb
 from aimass.runtime.pooled import NEVER
@@ -315,11 +315,7 @@ def _jury(outputs: Outputs, combination: Combination, symbols: Symbols) -> Jury:
     labels = isinstance(symbols, LabelSet)
     languages = {clip.language for clip in outputs.clips}
     language = languages.pop() if len(languages) == 1 else None
-    return Jury(combination, labels, _one_word if labels else _spoken(language), VoteSpec())
-
-
-def _one_word(label: str) -> str:
-    return "\0".join(label.split())
+    return Jury(combination, labels, one_word if labels else _spoken(language), VoteSpec())
 
 
 @lru_cache(maxsize=8)

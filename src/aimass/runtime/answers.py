@@ -46,7 +46,7 @@ class Jury:
         assert manifest.massive is not None
         labels = manifest.task is Task.CLASSIFY
         language = manifest.languages[0] if len(manifest.languages) == 1 else None
-        key = _label if labels else voting.spoken(language)
+        key = one_word if labels else voting.spoken(language)
         spec = VoteSpec(**manifest.massive.vote.model_dump())
         return cls(manifest.massive.combining, labels, key, spec)
 
@@ -103,7 +103,10 @@ class Jury:
     def _least_risk(
         self, own: Sequence[Alternatives], part: Combination, duration: float
     ) -> Segment | None:
-        """The answer nearest to all others; each member's list shares the member's weight."""
+        """The answer nearest to all others; each member's list shares the member's weight.
+
+        Of several that say the same, the surest.
+        """
         listed: list[tuple[Hypothesis, float]] = []
         candidates: list[mbr.Candidate] = []
         for number, answers in enumerate(own):
@@ -114,7 +117,11 @@ class Jury:
                 weight = part.weights[number]
                 candidates.append(mbr.Candidate(words, chance, weight, str(number)))
                 listed.append((answer, temperature))
-        answer, temperature = listed[mbr.choose(candidates)]
+        words = candidates[mbr.choose(candidates)].words
+        same = [own for own, one in zip(listed, candidates, strict=True) if one.words == words]
+        answer, temperature = max(
+            same, key=lambda own: (calibrated(stated(own[0]), own[1]), own[0].text)
+        )
         return _taken(answer, temperature, duration)
 
     def _ballot(self, answer: Hypothesis, temperature: float, weight: float) -> Ballot:
@@ -167,7 +174,7 @@ def stated(answer: Hypothesis) -> float:
     return math.exp(float(np.average(logs, weights=counts)))
 
 
-def _label(text: str) -> str:
+def one_word(text: str) -> str:
     """A label as one word, so that a vote never mixes parts of two."""
     return "\0".join(text.split())
 
