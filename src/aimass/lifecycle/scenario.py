@@ -367,7 +367,7 @@ def parse(content: dict[str, Any], path: Path) -> Scenario:
                 param=key,
             )
     _refuse_same_names(path, scenario.resolved(), "members")
-    _refuse_same_names(path, scenario.students(), "distil.students")
+    _refuse_same_names(path, scenario.students(), "students")
     for member in (*scenario.resolved(), *scenario.students()):
         if member.augment is not None:
             member.augment.found()
@@ -404,10 +404,8 @@ def _refuse_same_names(path: Path, members: Sequence[Member], key: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ScenarioError(
-                f"{path} has two of the {key} called '{name}'"
-                if key != "members"
-                else f"{path} has two members called '{name}'",
-                expected="a name for each of them",
+                f"{path} has two {key} called '{name}'",
+                expected="a name for each",
                 fix="Rename one of them",
                 param=f"{key}.name",
             )
