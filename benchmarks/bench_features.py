@@ -43,6 +43,7 @@ JFK = Path(__file__).parents[1] / "samples/jfk.wav"
 RATE = 16000
 SPECS = {
     "fbank": FeatureSpec(),
+    "nemo": FeatureSpec(kind="nemo"),
     "fbank pcen": FeatureSpec(compression="pcen"),
     "mfcc": FeatureSpec(kind="mfcc", bins=40),
     "gammatone": FeatureSpec(kind="gammatone"),
@@ -95,7 +96,7 @@ def works(samples: Samples, spec: FeatureSpec, scratch: Path) -> dict[str, Work]
         "file": lambda: [extract(load(path, rate=RATE).mono(), spec) for path in files],
         "cached": lambda: cache.get_batch(names, spec, make),
     }
-    if spec.kind in ("fbank", "mfcc") and spec.compression == "log":
+    if spec.kind in ("fbank", "nemo", "mfcc") and spec.compression == "log":
         found["kaldi"] = lambda: stream(KaldiStream(spec), whole, len(whole))
     return found
 
