@@ -233,5 +233,5 @@ def _prove(bundle: Bundle, graph: Path, window: int) -> None:
         raise IntegrityError(
             f"the exported model hears '{search.text}' in the golden input",
             expected=f"'{packed.text}', as the bundle does",
-            fix="Pack the bundle in float, or statically quantised, and export that",
+            fix="Pack the model in float, or with its weights stored in int8, and export that",
         )
