@@ -7,6 +7,7 @@ sherpa-onnx expects it.
 """
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,16 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from aimass.base.errors import TrainingError
+from aimass.compression.graphs import faster
+from aimass.compression.quantise import dynamic as quantize
+from aimass.features.spec import Frames
 from aimass.models.model import SpeechModel
 from aimass.models.stem import Normalise
+
+__all__ = ["INPUTS", "OUTPUTS", "PARITY", "WINDOW", "cache", "export", "quantize"]
 
 OPSET = 17
 WINDOW = 32  # frames a step in sherpa-onnx; ours takes any number
@@ -44,11 +48,16 @@ class _Streaming(nn.Module):
         return outputs, length // self.model.spec.stack, past, unused, seen + length
 
 
-def export(model: SpeechModel, path: Path) -> None:
-    """Write the streaming graph of a trained model.
+def export(model: SpeechModel, path: Path, clips: Sequence[Frames] = ()) -> None:
+    """Write the graph of a trained model: for streams, and for whole files in one big chunk.
 
-    A model that takes whole utterances gives a graph of the same form without the metadata of
-    sherpa-onnx, which would feed it window by window.
+    Batch and length are open, and the state that comes out of one chunk goes into the next, so
+    that one graph serves both. A model that takes whole utterances gives a graph of the same form
+    without the metadata of sherpa-onnx, which would feed it window by window.
+
+    Args:
+        clips: features of real sound, each ``(frames, columns)``, on which torch and the graph
+            must agree, whole and in chunks; so must they on noise.
 
     Raises:
         TrainingError: ONNX Runtime disagrees with torch by more than 1e-4.
@@ -78,37 +87,15 @@ def export(model: SpeechModel, path: Path) -> None:
             opset_version=OPSET,
             dynamo=False,
         )
+    faster(path)
     if not spec.whole:
         _describe(path, model)
-    _check_parity(path, model)
+    _check_parity(path, model, clips)
 
 
 def cache(model: SpeechModel) -> tuple[int, int, int]:
     """The shape of one stream's past."""
     return 1, 1, model.state_size
-
-
-def quantize(source: Path, target: Path) -> None:
-    """Write an int8 copy: pointwise weights per channel, activations at run time.
-
-    The depthwise convolutions stay in float; they hold few weights.
-    """
-    # With the shapes written into the graph first, as the quantiser asks for.
-    quant_pre_process(source, target, skip_optimization=True, skip_symbolic_shape=True)
-    quantize_dynamic(
-        target,
-        target,
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-    )
-    graph = onnx.load(target)
-    # The quantiser leaves them in an order that is another one in some processes.
-    properties = sorted(graph.metadata_props, key=lambda entry: entry.key)
-    del graph.metadata_props[:]
-    graph.metadata_props.extend(properties)
-    onnx.save(graph, target)
 
 
 def _describe(path: Path, model: SpeechModel) -> None:
@@ -131,33 +118,56 @@ def _describe(path: Path, model: SpeechModel) -> None:
     onnx.save(graph, path)
 
 
-def _check_parity(path: Path, model: SpeechModel) -> None:
-    """Two chunks of two streams through both runtimes, the caches carried over.
+def _check_parity(path: Path, model: SpeechModel, clips: Sequence[Frames]) -> None:
+    """Sound through both runtimes: noise of two streams, and each clip, whole and in chunks.
 
-    Whole utterances go in one chunk, longer than the example that the graph was written with.
+    Models of whole utterances get theirs in one piece alone.
     """
-    spec = model.spec
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    sound = torch.randn(2, 2 * WINDOW, spec.columns, generator=torch.Generator().manual_seed(0))
+    for sound in (_noise(model), *(_fitting(clip, model.spec.stack) for clip in clips)):
+        with torch.no_grad():
+            wanted = model(sound, model.start(len(sound)))[0].numpy()
+        for size in {sound.shape[1]} if model.spec.whole else {sound.shape[1], WINDOW}:
+            difference = float(np.abs(_through(session, model, sound, size) - wanted).max())
+            if not difference <= PARITY:  # also when it is no number
+                raise TrainingError(
+                    f"the exported graph differs from torch by {difference:.2g} in log-probability",
+                    expected=f"at most {PARITY:g}",
+                    fix="Report this with your scenario: an exporter or runtime version is at "
+                    "fault",
+                )
+
+
+def _noise(model: SpeechModel) -> Tensor:
+    """Two streams, longer than the example that the graph was written with."""
+    random = torch.Generator().manual_seed(0)
+    sound = torch.randn(2, 2 * WINDOW, model.spec.columns, generator=random)
     if isinstance(model.front, Normalise):
-        sound = sound / model.front.scale + model.front.mean
-    with torch.no_grad():
-        wanted = model(sound, model.start(2))[0].numpy()
+        return sound / model.front.scale + model.front.mean
+    return sound
+
+
+def _fitting(clip: Frames, stack: int) -> Tensor:
+    """A clip as a batch of one, its last frame repeated until whole model frames are full."""
+    frames = torch.from_numpy(np.asarray(clip, np.float32))
+    missing = frames[-1:].expand(-len(frames) % stack, -1)
+    return torch.cat([frames, missing]).unsqueeze(0)
+
+
+def _through(
+    session: onnxruntime.InferenceSession, model: SpeechModel, sound: Tensor, size: int
+) -> npt.NDArray[np.float32]:
+    """What the graph gives for chunks of at most `size` frames, the caches carried over."""
+    batch = len(sound)
     state: list[npt.NDArray[np.generic]] = [
-        np.zeros((2, *cache(model)), np.float32),
-        np.zeros((2, 1, 1, 1), np.float32),
-        np.zeros(2, np.int64),
+        np.zeros((batch, *cache(model)), np.float32),
+        np.zeros((batch, 1, 1, 1), np.float32),
+        np.zeros(batch, np.int64),
     ]
     found = []
-    size = sound.shape[1] if spec.whole else WINDOW
     for chunk in torch.split(sound, size, dim=1):
-        given = [chunk.transpose(1, 2).numpy(), np.full(2, size, np.int64), *state]
+        features = np.ascontiguousarray(chunk.transpose(1, 2).numpy())
+        given = [features, np.full(batch, chunk.shape[1], np.int64), *state]
         log_probs, _, *state = session.run(None, dict(zip(INPUTS, given, strict=True)))
         found.append(log_probs)
-    difference = float(np.abs(np.concatenate(found, axis=1) - wanted).max())
-    if not difference <= PARITY:  # also when it is no number
-        raise TrainingError(
-            f"the exported graph differs from torch by {difference:.2g} in log-probability",
-            expected=f"at most {PARITY:g}",
-            fix="Report this with your scenario: an exporter or runtime version is at fault",
-        )
+    return np.concatenate(found, axis=1)
