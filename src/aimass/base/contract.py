@@ -132,6 +132,10 @@ class RecognizeOptions:
         segment_times: give segments as short as the engine can tell, as subtitles need them;
             some engines hear better when they need not.
         word_times: also give the time of each word.
+        quality: how much to spend: ``fast``, ``balanced``, ``accurate``, or the name of one of the
+            model's operating points; None leaves it to how the model is set.
+        max_latency_ms: the longest that an answer may lag behind, as it was measured.
+        max_error: the highest error rate, as it was measured.
     """
 
     language: str | None = None
@@ -140,6 +144,9 @@ class RecognizeOptions:
     temperature: float = 0.0
     segment_times: bool = False
     word_times: bool = False
+    quality: str | None = None
+    max_latency_ms: float | None = None
+    max_error: float | None = None
 
 
 class Stream(Protocol):

@@ -21,6 +21,7 @@ from aimass.base.contract import Task
 from aimass.base.errors import BundleError, FeatureError
 from aimass.decoding.combine import Combination
 from aimass.features.spec import FeatureSpec
+from aimass.registry.points import MOST_POINTS, Point, Wish
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 DIGEST = r"^[0-9a-f]{64}$"
@@ -146,7 +147,11 @@ class Massive(_Strict):
 
 
 class Manifest(_Brief):
-    """The content of ``bundle.toml``: features and graph, or ``massive``."""
+    """The content of ``bundle.toml``: features and graph, or ``massive``.
+
+    ``points`` are the operating points that were measured when it was packed, and ``dial`` says
+    which of them is taken where nobody asks for one.
+    """
 
     format: int
     name: str = Field(pattern=NAME)
@@ -157,6 +162,8 @@ class Manifest(_Brief):
     features: Features | None = None
     graph: Graph | None = None
     massive: Massive | None = None
+    points: tuple[Point, ...] | None = Field(None, max_length=MOST_POINTS)
+    dial: Wish | None = None
     scores: dict[str, Any]
     lineage: dict[str, Any]
     licences: dict[str, str]
@@ -169,6 +176,17 @@ class Manifest(_Brief):
             raise ValueError("a bundle has features and a graph, or members")
         if self.massive and self.task is Task.EMBED:
             raise ValueError("voiceprints of several models do not combine")
+        return self
+
+    @model_validator(mode="after")
+    def _points_fit(self) -> "Manifest":
+        names = [point.name for point in self.points or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("two points have one name")
+        known = {member.name for member in self.massive.members} if self.massive else set()
+        for point in self.points or ():
+            if odd := set(point.members) - known:
+                raise ValueError(f"the point '{point.name}' asks for {', '.join(sorted(odd))}")
         return self
 
     @property

@@ -5,7 +5,7 @@ task runs on the combined rows. Others are combined by what they answer. A membe
 load, or fails, is reported and left out; the others' weights are renormalised.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from aimass.decoding.combine import Combination
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle, Golden, Massive
 from aimass.registry.massive import MemberModel, write_massive
+from aimass.registry.points import Point
 from aimass.runtime.answers import Alternatives, Jury
 from aimass.runtime.bundled import (
     BundleEngine,
@@ -28,6 +29,16 @@ from aimass.runtime.bundled import (
     decoder,
     hypothesis,
 )
+from aimass.runtime.cascade import (
+    AnswersHearing,
+    Cascade,
+    CascadeStream,
+    Evidence,
+    Gathered,
+    Hearing,
+    RowsHearing,
+)
+from aimass.runtime.dial import Dial
 from aimass.runtime.panel import Panel
 from aimass.runtime.pooled import Pool
 from aimass.runtime.seats import seated
@@ -79,9 +90,11 @@ def massive_engine(
         BundleError: members that do not go together, or none that loads.
         IntegrityError: a whole that does not reproduce its golden output.
     """
-    panel = seated(bundle, home or settings().home, threads)
+    home = home or settings().home
+    panel = seated(bundle, home, threads)
     streams = all(hasattr(seat.engine, "stream") for seat in panel.seats)
-    return (StreamingMassiveEngine if streams else MassiveEngine)(bundle, panel, prove)
+    kind = StreamingMassiveEngine if streams else MassiveEngine
+    return kind(bundle, panel, Dial.of(bundle, home), prove)
 
 
 class MassiveEngine:
@@ -89,14 +102,16 @@ class MassiveEngine:
 
     Args:
         panel: its members, as `massive_engine` seats them.
+        dial: says which of them answer a request, where it does not take all.
         prove: compare with the golden output, where all members are there.
     """
 
-    def __init__(self, bundle: Bundle, panel: Panel, prove: bool = True) -> None:
+    def __init__(self, bundle: Bundle, panel: Panel, dial: Dial, prove: bool = True) -> None:
         self.bundle = bundle
         self.name = bundle.manifest.name
         self.sample_rate = bundle.sample_rate
         self.symbols = bundle.symbols()
+        self.dial = dial
         self._massive = _massive(bundle)
         self._panel = panel
         self._jury = replace(Jury.of(bundle.manifest), combination=panel.combination)
@@ -122,10 +137,18 @@ class MassiveEngine:
         """Recognise a whole stretch.
 
         Raises:
-            RequestError: another language is asked for than the model knows.
+            RequestError: another language is asked for than the model knows, or what none of its
+                operating points gives.
             BundleError: no member answers.
         """
         check_language(self.bundle.manifest, options)
+        cascade = self._cascade(self.dial.point(options))
+        if cascade is not None:
+            return cascade.recognize(self._hearing(samples, options))
+        return self._as_it_is(samples, options)
+
+    def _as_it_is(self, samples: Samples, options: RecognizeOptions) -> Hypothesis:
+        """What all members say together."""
         if self._pool is None:
             return self._verdict(samples, options)
         search = decoder(self.symbols, self._pool.frame_seconds)
@@ -137,7 +160,7 @@ class MassiveEngine:
     def golden(self, samples: Samples) -> Golden:
         """What a bundle of these members must reproduce for `samples`."""
         if self._pool is None:
-            text = self.recognize(samples, RecognizeOptions()).text
+            text = self._as_it_is(samples, RecognizeOptions()).text
             return Golden(samples, np.zeros((0, 0), np.float32), text)
         found = self._pool.log_probs(samples)
         search = decoder(self.symbols, self._pool.frame_seconds)
@@ -150,10 +173,39 @@ class MassiveEngine:
             engine.close()
         self._panel.team.close()
 
+    def _cascade(self, point: Point | None) -> Cascade | None:
+        """What runs at an operating point; None where the model runs as it is."""
+        if point is None or not point.stages:
+            return None
+        early = self._massive.stop_early
+        return Cascade.of(point.stages, self._panel, early)
+
+    def _hearing(self, samples: Samples, options: RecognizeOptions) -> Hearing:
+        """An utterance before the members."""
+        if self._pool is not None:
+            return RowsHearing(self._pool, samples, self.bundle.manifest.language, options)
+        duration = len(samples) / self.sample_rate
+        return AnswersHearing(
+            self._jury,
+            self._answering(samples, options),
+            lambda answers: self._judged(answers, duration, options),
+        )
+
     def _verdict(self, samples: Samples, options: RecognizeOptions) -> Hypothesis:
         """Ask the members for whole answers, the weightiest first, until the vote is decided."""
+        answer = self._answering(samples, options)
+        if self._massive.stop_early:
+            answers = self._panel.ask_until(answer, self._jury.decided)
+        else:
+            answers = self._panel.ask(answer)
+        return self._judged(answers, len(samples) / self.sample_rate, options)
+
+    def _answering(
+        self, samples: Samples, options: RecognizeOptions
+    ) -> Callable[[int], Alternatives]:
+        """How a member is asked for its whole answer."""
         seats = self._panel.seats
-        rates = {seats[number].engine.sample_rate for number in self._panel.heard}
+        rates = {seats[number].engine.sample_rate for number in range(len(seats))}
         sound = {rate: resample(samples, self.sample_rate, rate) for rate in rates}
         asked = self._asked(options)
 
@@ -165,11 +217,7 @@ class MassiveEngine:
                 return listed
             return (engine.recognize(own, asked),)
 
-        if self._massive.stop_early:
-            answers = self._panel.ask_until(answer, self._jury.decided)
-        else:
-            answers = self._panel.ask(answer)
-        return self._judged(answers, len(samples) / self.sample_rate, options)
+        return answer
 
     def _asked(self, options: RecognizeOptions) -> RecognizeOptions:
         """What members are asked when the whole is."""
@@ -177,7 +225,9 @@ class MassiveEngine:
         language = options.language or (known[0] if len(known) == 1 else None)
         votes = self._jury.combination.method == "vote"
         times = options.word_times or (votes and self._massive.word_times)
-        return replace(options, language=language, word_times=times)
+        # The dial is that of the whole; a member has none, or is not asked about it.
+        bare = replace(options, quality=None, max_latency_ms=None, max_error=None)
+        return replace(bare, language=language, word_times=times)
 
     def _judged(
         self, answers: Mapping[int, Alternatives], duration: float, options: RecognizeOptions
@@ -219,13 +269,21 @@ class StreamingMassiveEngine(MassiveEngine):
     """A massive model whose members all answer while sound comes in."""
 
     def stream(self, options: RecognizeOptions | None = None) -> Stream:
-        """A new speaker.
+        """A new speaker; where a cascade runs, words before the end are of its first stage.
 
         Raises:
-            RequestError: another language is asked for than the model knows.
+            RequestError: as `recognize`.
         """
         check_language(self.bundle.manifest, options)
         options = options or RecognizeOptions()
+        point = self.dial.point(options)
+        cascade = self._cascade(point)
+        found = self._opened(options) if cascade is None else self._staged(cascade, options)
+        least = round(point.chunk_ms / 1000 * self.sample_rate) if point else 0
+        return Gathered(found, least) if least else found
+
+    def _opened(self, options: RecognizeOptions) -> Stream:
+        """All members from the first sample on."""
         if self._pool is not None:
             return RowsStream(self._pool, self.bundle.manifest.language, options)
 
@@ -233,6 +291,28 @@ class StreamingMassiveEngine(MassiveEngine):
             return self._judged({n: (own,) for n, own in answers.items()}, duration, options)
 
         return AnswersStream(self._panel, self.sample_rate, self._asked(options), judged)
+
+    def _staged(self, cascade: Cascade, options: RecognizeOptions) -> Stream:
+        """The first stage from the first sample on, the others at the end."""
+
+        def onward(samples: Samples, known: Evidence) -> Hypothesis:
+            return cascade.recognize(self._hearing(samples, options), known)
+
+        most = round(self.max_seconds * self.sample_rate)
+        if self._pool is not None:
+            language = self.bundle.manifest.language
+            rows = RowsStream(self._pool, language, options, cascade.first)
+            return CascadeStream(cascade, rows, lambda: rows.kept, onward, most)
+        said: dict[int, Alternatives] = {}
+
+        def judged(answers: Mapping[int, Hypothesis], duration: float) -> Hypothesis:
+            said.clear()
+            said.update({number: (own,) for number, own in answers.items()})
+            return self._judged(said, duration, options)
+
+        asked, members = self._asked(options), cascade.first
+        inner = AnswersStream(self._panel, self.sample_rate, asked, judged, members)
+        return CascadeStream(cascade, inner, lambda: said, onward, most)
 
 
 def pack(

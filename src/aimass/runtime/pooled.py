@@ -78,13 +78,7 @@ class Pool:
         frames: dict[FeatureSpec, Frames] = {}
 
         def ready(members: Sequence[int]) -> None:
-            wanted = {self.graphs[n].features for n in members} - set(frames)
-            specs = sorted(wanted, key=repr)
-            frames.update(zip(specs, self.panel.team.map(whole, specs), strict=True))
-
-        def whole(spec: FeatureSpec) -> Frames:
-            front = _Front(spec, self.rate)
-            return np.concatenate([front.accept(samples), front.finish(self.tail)])
+            self.prepare(samples, members, frames)
 
         def row(number: int) -> LogProbs:
             graph = self.graphs[number]
@@ -95,6 +89,25 @@ class Pool:
 
         return self.mean(self.panel.ask_until(row, enough, ready))
 
+    def prepare(
+        self, samples: Samples, members: Sequence[int], frames: dict[FeatureSpec, Frames]
+    ) -> None:
+        """Add the frames of a whole recording that members want to those that are there."""
+
+        def whole(spec: FeatureSpec) -> Frames:
+            front = _Front(spec, self.rate)
+            return np.concatenate([front.accept(samples), front.finish(self.tail)])
+
+        specs = sorted({self.graphs[n].features for n in members} - set(frames), key=repr)
+        frames.update(zip(specs, self.panel.team.map(whole, specs), strict=True))
+
+    def filled(self, rows: LogProbs | None, count: int) -> LogProbs:
+        """So many rows of tokens of a member that ends a little before another: blanks follow."""
+        assert isinstance(self.symbols, TokenSet)
+        silent = np.full((count, self.symbols.size), NEVER, np.float32)
+        silent[:, self.symbols.blank] = 0.0
+        return silent if rows is None else np.concatenate([rows, silent[len(rows) :]])
+
     def mean(self, rows: Mapping[int, LogProbs]) -> LogProbs:
         """Rows of the same shape, by member, as one."""
         members = sorted(rows)
@@ -102,14 +115,23 @@ class Pool:
 
 
 class PooledStream:
-    """One speaker's sound on its way through all graphs."""
+    """One speaker's sound on its way through graphs.
 
-    def __init__(self, pool: Pool) -> None:
+    Args:
+        members: whose graphs; all that are heard when None.
+        keep: remember the rows of each member, which `kept` gives.
+    """
+
+    def __init__(
+        self, pool: Pool, members: Sequence[int] | None = None, keep: bool = False
+    ) -> None:
         self._pool = pool
-        wanted = {pool.graphs[n].features for n in pool.panel.heard}
+        heard = pool.panel.heard if members is None else members
+        wanted = {pool.graphs[n].features for n in heard}
         self._fronts = {spec: _Front(spec, pool.rate) for spec in sorted(wanted, key=repr)}
-        self._graphs = {n: RowStream(pool.graphs[n]) for n in pool.panel.heard}
-        self._waiting: dict[int, list[LogProbs]] = {n: [] for n in pool.panel.heard}
+        self._graphs = {n: RowStream(pool.graphs[n]) for n in heard}
+        self._waiting: dict[int, list[LogProbs]] = {n: [] for n in heard}
+        self._kept: dict[int, list[LogProbs]] | None = {n: [] for n in heard} if keep else None
 
     def accept(self, samples: Samples) -> LogProbs:
         """The rows that new samples complete in every member; of labels the newest."""
@@ -126,6 +148,18 @@ class PooledStream:
         self._hear(lambda n: self._graphs[n].finish(frames[self._pool.graphs[n].features]))
         return self._ready(ended=True)
 
+    @property
+    def kept(self) -> dict[int, LogProbs]:
+        """The rows so far of each member that did not fail; of labels the newest."""
+        rows = self._kept or {}
+        return {n: np.concatenate(rows[n]) for n in self._graphs if rows.get(n)}
+
+    def _keep(self, before: list[LogProbs], rows: LogProbs) -> None:
+        if isinstance(self._pool.symbols, LabelSet):
+            before[:] = [rows[-1:]]
+        else:
+            before.append(rows)
+
     def _frames(self, work: "Callable[[_Front], Frames]") -> dict[FeatureSpec, Frames]:
         found = self._pool.panel.team.map(work, list(self._fronts.values()))
         return dict(zip(self._fronts, found, strict=True))
@@ -138,6 +172,8 @@ class PooledStream:
         for number, rows in found.items():
             if len(rows):
                 self._waiting[number].append(rows)
+                if self._kept is not None:
+                    self._keep(self._kept[number], rows)
 
     def _ready(self, ended: bool) -> LogProbs:
         rows = {n: np.concatenate(own) for n, own in self._waiting.items() if own}
@@ -148,7 +184,7 @@ class PooledStream:
         if not count:
             return np.empty((0, 0), np.float32)
         if ended:
-            rows = {n: self._filled(rows.get(n), count) for n in self._waiting}
+            rows = {n: self._pool.filled(rows.get(n), count) for n in self._waiting}
         self._waiting = {n: [own[count:]] if len(own) > count else [] for n, own in rows.items()}
         return self._pool.mean({n: own[:count] for n, own in rows.items()})
 
@@ -159,14 +195,6 @@ class PooledStream:
         newest = {n: own[-1:] for n, own in rows.items()}
         self._waiting = {n: [own] for n, own in newest.items()}
         return self._pool.mean(newest)
-
-    def _filled(self, rows: LogProbs | None, count: int) -> LogProbs:
-        """Rows of a member that ends a little before another: blanks follow."""
-        symbols = self._pool.symbols
-        assert isinstance(symbols, TokenSet)
-        silent = np.full((count, symbols.size), NEVER, np.float32)
-        silent[:, symbols.blank] = 0.0
-        return silent if rows is None else np.concatenate([rows, silent[len(rows) :]])
 
 
 class _Front:

@@ -1,11 +1,12 @@
 """One speaker's audio on its way to words, through all members of a massive model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aimass.audio.resample import Resampler
 from aimass.base.contract import Engine, Hypothesis, RecognizeOptions, Samples, Stream
 from aimass.runtime.bundled import BundleEngine, decoder, hypothesis
+from aimass.runtime.graph import LogProbs
 from aimass.runtime.panel import Panel
 from aimass.runtime.pooled import Pool, PooledStream
 
@@ -15,13 +16,23 @@ Judged = Callable[[Mapping[int, Hypothesis], float], Hypothesis]
 
 
 class RowsStream:
-    """Members are combined row by row, and one decoder makes words of the rows."""
+    """Members are combined row by row, and one decoder makes words of the rows.
 
-    def __init__(self, pool: Pool, language: str, options: RecognizeOptions) -> None:
+    Args:
+        members: these alone, whose rows are kept; all when None.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        language: str,
+        options: RecognizeOptions,
+        members: Sequence[int] | None = None,
+    ) -> None:
         self._rate = pool.rate
         self._language = language
         self._options = options
-        self._rows = PooledStream(pool)
+        self._rows = PooledStream(pool, members, keep=members is not None)
         self._decoder = decoder(pool.symbols, pool.frame_seconds)
         self._samples = 0
 
@@ -40,6 +51,11 @@ class RowsStream:
         self._decoder.accept(self._rows.finish())
         return self.results()
 
+    @property
+    def kept(self) -> Mapping[int, LogProbs]:
+        """The rows of each member so far, where they are kept."""
+        return self._rows.kept
+
 
 class AnswersStream:
     """Every member makes words of its own, which are combined whenever they are asked for.
@@ -47,14 +63,22 @@ class AnswersStream:
     Args:
         rate: of the sound that comes in.
         options: for the members.
+        members: ask these alone; all when None.
     """
 
-    def __init__(self, panel: Panel, rate: int, options: RecognizeOptions, judged: Judged) -> None:
+    def __init__(
+        self,
+        panel: Panel,
+        rate: int,
+        options: RecognizeOptions,
+        judged: Judged,
+        members: Sequence[int] | None = None,
+    ) -> None:
         self._panel = panel
         self._heard = rate
         self._judged = judged
         self._samples = 0
-        self._streams = panel.ask(lambda n: _stream(panel.seats[n].engine, options))
+        self._streams = panel.ask(lambda n: _stream(panel.seats[n].engine, options), members)
         rates = {self._rate(number) for number in self._streams} - {rate}
         self._resamplers = {own: Resampler(rate, own) for own in rates}
 
