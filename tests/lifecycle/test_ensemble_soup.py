@@ -11,7 +11,16 @@ from .folders import aimass, aimass_json
 def test_a_model_and_itself_are_itself(journey: Journey) -> None:
     data = journey.scenario.parent / "words"
     names = ["three@1", "three@1"]
-    arguments = ["ensemble", "soup", "mean", *names, "--data", data, "--split", "train"]
+    arguments: list[str | Path] = [
+        "ensemble",
+        "soup",
+        "mean",
+        *names,
+        "--data",
+        data,
+        "--split",
+        "train",
+    ]
     made = aimass_json(journey.home, *arguments)
     assert made["ingredients"] == ["three", "three-2"]
     assert made["test"]["error_rate"] == journey.said["scorecard"]["error_rate"]

@@ -9,7 +9,7 @@
     hear      each member over dev and test, once
     choose    the best way to combine the members, on dev
     massive   the members that it keeps -> one bundle, measured
-    publish   the massive model, or the best member where that is better on dev
+    publish   the massive model, or the best member where that is as good on dev
               -> registry name@version; alias production where the gates are passed
 """
 
@@ -158,9 +158,7 @@ def build(
             cards |= {name: massive.members[name] for name in others}
         lowest = min((cards[name]["dev"].error_rate for name in packed), default=math.inf)
         report = {"data": prepared / "report"}
-        # The best of several is flattered by having been chosen on these very utterances, the
-        # error of the massive model is of speakers left out: where they are equal, it is better.
-        if massive is not None and massive.error_rate <= lowest:
+        if massive is not None and massive.error_rate < lowest:
             bundle, card = massive.bundle, massive.cards["test"]
             report |= massive.reports
         else:
