@@ -18,6 +18,7 @@ from aimass.base.errors import AimassError, RequestError
 from aimass.base.settings import Settings
 from aimass.cli.build import app as build
 from aimass.cli.common import Json, print_json
+from aimass.cli.compress import app as compress
 from aimass.cli.data import app as data
 from aimass.cli.ensemble import app as ensemble
 from aimass.cli.evaluate import app as evaluate
@@ -35,6 +36,7 @@ for _commands in (build, transcribe, evaluate):
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
 app.add_typer(ensemble, name="ensemble")
+app.add_typer(compress, name="compress")
 
 UsageError: type[typer.BadParameter] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
