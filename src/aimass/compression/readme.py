@@ -51,20 +51,52 @@ while recognizer.is_ready(stream):
 print(recognizer.get_result(stream).strip())
 ```
 
-## Command line, C++
+## Command line
 ```text
 sherpa-onnx --nemo-ctc-model=model.onnx --tokens=tokens.txt --sample-rate=$rate \\
   --feat-dim=$bins --num-threads=1 --left-padding=0 --right-padding=$silence speech.wav
 ```
 
+## C++
 ```cpp
-sherpa_onnx::cxx::OnlineRecognizerConfig config;
-config.feat_config.sample_rate = $rate;
-config.feat_config.feature_dim = $bins;
-config.model_config.nemo_ctc.model = "model.onnx";
-config.model_config.tokens = "tokens.txt";
-config.model_config.num_threads = 1;
-auto recognizer = sherpa_onnx::cxx::OnlineRecognizer::Create(config);
+#include <iostream>
+#include <vector>
+
+#include "sherpa-onnx/c-api/cxx-api.h"
+
+int main() {
+  using namespace sherpa_onnx::cxx;
+  OnlineRecognizerConfig config;
+  config.feat_config.sample_rate = $rate;
+  config.feat_config.feature_dim = $bins;
+  config.model_config.nemo_ctc.model = "model.onnx";
+  config.model_config.tokens = "tokens.txt";
+  OnlineRecognizer recognizer = OnlineRecognizer::Create(config);
+  OnlineStream stream = recognizer.CreateStream();
+  Wave sound = ReadWave("speech.wav");  // $rate Hz, mono, 16 bit
+  stream.AcceptWaveform(sound.sample_rate, sound.samples.data(), sound.samples.size());
+  std::vector<float> silence($zeros);
+  stream.AcceptWaveform($rate, silence.data(), silence.size());
+  while (recognizer.IsReady(&stream)) recognizer.Decode(&stream);
+  std::cout << recognizer.GetResult(&stream).text << std::endl;
+}
+```
+
+## JavaScript (Node.js)
+`npm install sherpa-onnx@$release`
+
+```js
+const sherpa = require('sherpa-onnx')
+const recognizer = sherpa.createOnlineRecognizer({
+  featConfig: {sampleRate: $rate, featureDim: $bins},
+  modelConfig: {nemoCtc: {model: 'model.onnx'}, tokens: 'tokens.txt', debug: 0},
+})
+const stream = recognizer.createStream()
+const sound = sherpa.readWave('speech.wav')  // $rate Hz, mono, 16 bit
+stream.acceptWaveform(sound.sampleRate, sound.samples)
+stream.acceptWaveform($rate, new Float32Array($zeros))
+while (recognizer.isReady(stream)) recognizer.decode(stream)
+console.log(recognizer.getResult(stream).text.trim())
 ```
 
 ## Android
@@ -97,7 +129,7 @@ var config = sherpaOnnxOnlineRecognizerConfig(
 let recognizer = SherpaOnnxRecognizer(config: &config)
 ```
 
-## WebAssembly
+## Browser
 Put `model.onnx` as `nemo-ctc.onnx`, and `tokens.txt`, into `wasm/asr/assets` of sherpa-onnx. In
 `wasm/asr/sherpa-onnx-asr.js` set `type` to 3, `sampleRate` to $rate and `featureDim` to $bins; the
 sample rate stands in `wasm/asr/app-asr.js` too. Then `./build-wasm-simd-asr.sh`.
