@@ -1,5 +1,6 @@
 """`aimass compress`: what was built, made smaller and faster, with numbers."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -121,6 +122,130 @@ def bound(
     for streams, kinds in done["operators"].items():
         shares = ", ".join(f"{escape(kind)} {share:.0%}" for kind, share in [*kinds.items()][:8])
         console.print(f"At batch {streams}: {shares}", highlight=False)
+
+
+@app.command()
+def sherpa(
+    model: Annotated[str, typer.Argument(help="A model's name, or the folder of a bundle.")],
+    target: Annotated[Path, typer.Argument(help="A new folder.")],
+    release: Annotated[
+        str | None, typer.Option(help="Of the sherpa-onnx that is to run it; 2.0.1 by default.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Frames of 10 ms a step; 32 or nearly so by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a model in the form that sherpa-onnx loads: phones, browsers, small boards."""
+    need_training()
+    from aimass.compression.sherpa import RELEASE, export_sherpa
+    from aimass.registry.bundle import MANIFEST
+    from aimass.runtime.load import resolve
+
+    own = Path(model)
+    folder = own if (own / MANIFEST).is_file() else resolve(model).folder
+    done = export_sherpa(folder, target, window, release or RELEASE)
+    if as_json:
+        print_json(asdict(done) | {"folder": str(done.folder)})
+        return
+    typer.echo(
+        f"{done.size / 1000:.0f} kB are in {done.folder}, for windows of {done.window} frames; feed "
+        f"{done.silence:g} s of silence after the last word. README.md there has the settings"
+    )
+
+
+@app.command()
+def distil(
+    scenario: Annotated[Path, typer.Argument(help="The scenario file (YAML).")],
+    teacher: Annotated[str | None, typer.Option(help="Any model; else that of the file.")] = None,
+    parameters: Annotated[
+        list[int] | None, typer.Option(min=1, help="A student of so many; repeatable.")
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="conv, recurrent or attention.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The teacher's share in what is learned.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="At which posteriors are compared.")
+    ] = None,
+    targets: Annotated[
+        Literal["posteriors", "answers"] | None, typer.Option(help="What the teacher gives.")
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of answers that stand for labels.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How long; long pays.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train small models that learn what a large one says, and publish them."""
+    need_training()
+    from aimass.lifecycle.distil import distil as distil_students
+    from aimass.lifecycle.distil import planned
+
+    plan = planned(
+        scenario,
+        parameters or (),
+        family,
+        epochs,
+        teacher=teacher,
+        alpha=alpha,
+        temperature=temperature,
+        targets=targets,
+        confidence=confidence,
+    )
+    with shown() as progress:
+        found = [one.to_dict() for one in distil_students(plan, progress=progress)]
+    if as_json:
+        print_json(found)
+        return
+    console, table = Console(soft_wrap=True), Table("model", "parameters", "test error", "interval")
+    for one in found:
+        table.add_row(escape(f"{one['model']}@{one['version']}"), *_student(one))
+    taught = found[0]["teacher"]
+    table.add_row(escape(taught["model"]), "teacher", *_error(taught))
+    console.print(table)
+
+
+@app.command()
+def label(
+    recordings: Annotated[Path, typer.Argument(help="A folder, a table or a Lhotse manifest.")],
+    output: Annotated[Path, typer.Option(help="The manifest to write: NAME.jsonl.gz")],
+    teacher: Annotated[str, typer.Option(help="Any model that transcribes or classifies.")],
+    language: Annotated[str, typer.Option(help="Of the recordings.")] = "en",
+    confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Answers below it are left out.")
+    ] = 0.7,
+    as_json: Json = False,
+) -> None:
+    """Write what a model is sure it hears as labels, to train another model on."""
+    need_training()
+    from aimass.lifecycle.label import label as label_recordings
+
+    with shown() as progress:
+        done = label_recordings(
+            recordings,
+            teacher,
+            output,
+            language=language,
+            confidence=confidence,
+            progress=progress,
+        ).to_dict()
+    if as_json:
+        print_json(done)
+        return
+    typer.echo(
+        f"{done['kept']} of {done['heard']} recordings, {done['seconds'] / 60:.1f} minutes, are "
+        f"labelled in {done['manifest']}"
+    )
+
+
+def _student(one: dict[str, Any]) -> list[str]:
+    return [f"{one['parameters']:,}", *_error(one["test"])]
+
+
+def _error(card: dict[str, Any]) -> list[str]:
+    low, high = card["interval"]
+    return [f"{card['error_rate']:.2%}", f"{low:.2%} to {high:.2%}"]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from aimass.base.contract import Engine, Progress, Task, no_progress
+from aimass.base.contract import Progress, Task, no_progress
 from aimass.base.errors import RequestError
 from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
@@ -31,21 +29,19 @@ from aimass.evaluation.scorecard import read as read_card
 from aimass.evaluation.scorecard import write as write_card
 from aimass.lifecycle import said
 from aimass.lifecycle.due import keep_card
-from aimass.lifecycle.lesson import By, Lesson
+from aimass.lifecycle.lesson import By, Lesson, opened, pinned
 from aimass.lifecycle.members import Job, inputs_of
 from aimass.lifecycle.pack import CARDS, card_of, export_member, metric_of, pack_member
 from aimass.lifecycle.prepare import prepare, spoken
-from aimass.lifecycle.scenario import Distil, Member, Scenario, read
+from aimass.lifecycle.scenario import Distil, Member, Scenario, load, parse, read
 from aimass.lifecycle.stages import Stages, fingerprint
 from aimass.lifecycle.tracking import Tracking
 from aimass.lifecycle.workers import train_members
 from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
-from aimass.registry.massive import digest_of
 from aimass.registry.store import PRODUCTION, Published, Registry
 from aimass.runtime.evaluate import evaluate
-from aimass.runtime.load import Model, open_model, resolve
-from aimass.runtime.massive import whole
+from aimass.runtime.load import Model, resolve
 from aimass.training.distil import DistilSpec
 
 CANDIDATE, BUNDLE, TEACHER = "candidate", "bundle", "teacher.json"
@@ -90,15 +86,11 @@ class Student:
 
 def distil(
     scenario: str | Path | Scenario,
-    about: Distil | None = None,
     *,
     config: Settings | None = None,
     progress: Progress = no_progress,
 ) -> list[Student]:
     """Train the students of a scenario after a teacher that is there already, and publish them.
-
-    Args:
-        about: the section ``distil`` of the scenario when None.
 
     Raises:
         ScenarioError, DataError, AudioError: what is wrong with the file, labels or sound.
@@ -108,16 +100,15 @@ def distil(
     """
     plan = spoken(scenario if isinstance(scenario, Scenario) else read(Path(scenario)))
     config = config or settings()
-    about = about or plan.distil or Distil()
-    if about.teacher is None:
+    reference = plan.distil.teacher if plan.distil else None
+    if reference is None:
         raise RequestError(
             f"students of the scenario '{plan.name}' without a teacher",
             expected="the name of a model",
             fix="Give --teacher NAME; aimass models list shows them",
             param="teacher",
         )
-    teacher = resolve(about.teacher, config)
-    plan = plan.model_copy(update={"distil": about})
+    teacher = resolve(reference, config)
     stages = Stages(config.home / "builds" / plan.name)
     with stages.lock():
         prepared = prepare(plan, config, stages, progress)
@@ -156,38 +147,39 @@ def students(
     return found
 
 
-def asked(
-    about: Distil | None, parameters: Sequence[int] = (), family: str | None = None, **changes: Any
-) -> Distil:
-    """The section of a scenario with what a person typed in place of what it says.
+def planned(
+    scenario: str | Path,
+    parameters: Sequence[int] = (),
+    family: str | None = None,
+    epochs: int | None = None,
+    **changes: Any,
+) -> Scenario:
+    """A scenario file with what a person typed in place of what its section ``distil`` says.
 
     Args:
         parameters: a student of each size, otherwise as the first of the section.
         changes: other keys of the section; what is None stays as it is.
 
     Raises:
-        RequestError: values that are not allowed.
+        ScenarioError: a file, or a value, that is wrong.
     """
-    given = (about or Distil()).model_dump(exclude_unset=True)
-    named = [one.model_dump(exclude_unset=True) for one in (about or Distil()).students]
-    if parameters:
-        first = {key: value for key, value in named[0].items() if key != "name"}
-        named = [first | {"parameters": size} for size in parameters]
-        if len(named) > 1:
-            named = [one | {"name": f"student-{one['parameters']}"} for one in named]
+    path = Path(scenario)
+    content = load(path)
+    about = content.get("distil")
+    about = dict(about) if isinstance(about, dict) else {}
+    students = about.get("students") or [{"parameters": 60_000}]
+    if parameters and isinstance(students[0], dict):
+        first = {key: value for key, value in students[0].items() if key != "name"}
+        students = [first | {"parameters": size} for size in parameters]
+        if len(students) > 1:
+            students = [one | {"name": f"student-{one['parameters']}"} for one in students]
     if family is not None:
-        named = [one | {"family": family} for one in named]
-    given |= {key: value for key, value in changes.items() if value is not None}
-    try:
-        return Distil.model_validate(given | {"students": named})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise RequestError(
-            f"students with {'.'.join(map(str, fault['loc']))}: {str(fault['input'])[:100]}",
-            expected=fault["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
-            fix="Correct the options",
-            param=str(fault["loc"][-1]) if fault["loc"] else "students",
-        ) from error
+        students = [one | {"family": family} for one in students]
+    if epochs is not None:
+        given = about.get("training") or content.get("training") or {}
+        about["training"] = dict(given) | {"epochs": epochs}
+    about |= {key: value for key, value in changes.items() if value is not None}
+    return parse(content | {"distil": about | {"students": students}}, path)
 
 
 def _lesson(
@@ -200,7 +192,7 @@ def _lesson(
 ) -> Lesson:
     """The teacher with the stage `said`."""
     about = plan.distil or Distil()
-    digest = _digest(teacher)
+    digest = pinned(teacher)
     by: By = about.targets or ("answers" if plan.task is Task.TRANSCRIBE else "posteriors")
     given = None if plan.data.unlabelled is None else _unlabelled(plan, plan.data.unlabelled)
     asked = [digest, about.confidence, about.n_best] if by == "answers" and about.alpha else None
@@ -218,7 +210,7 @@ def _lesson(
             said.write(map(said.Told, silent), folder / said.FILE)
             return
         clips = [*corpora.read(prepared / "train.jsonl.gz").clips, *silent]
-        engine = _opened(teacher, config)
+        engine = opened(teacher, config.home)
         scratch = stages.scratch("said", inputs)
         told = said.ask(
             engine,
@@ -259,18 +251,6 @@ def _audible(
     }
     refuse_leaks(Splits(tuple(clips), held["dev"], held["test"]), digests.__getitem__)
     return clips
-
-
-def _digest(teacher: Model) -> str:
-    """What pins a teacher."""
-    if teacher.kind == "bundle":
-        return teacher.digest or bundles.load_outside(teacher.folder).digest
-    return digest_of(pretrained.verify(teacher.folder))
-
-
-def _opened(teacher: Model, config: Settings) -> Engine:
-    """The engine of a teacher; of a massive model every member must be there."""
-    return whole(open_model(teacher, home=config.home))
 
 
 def _job(
@@ -326,7 +306,7 @@ def _taught(
     """The teacher on the test data."""
 
     def work(folder: Path) -> None:
-        engine = whole(open_model(lesson.teacher, home=lesson.home))
+        engine = opened(lesson.teacher, lesson.home)
         test = corpora.read(prepared / "test.jsonl.gz")
         write_card(
             evaluate(engine, test, metric=metric_of(plan), progress=progress), folder / TEACHER

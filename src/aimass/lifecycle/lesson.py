@@ -5,13 +5,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from aimass.base.contract import Progress
+from aimass.base.contract import Engine, Progress
 from aimass.base.errors import DataError, TrainingError
 from aimass.lifecycle import said
 from aimass.lifecycle.said import Told
 from aimass.registry import bundle as bundles
+from aimass.registry import pretrained
 from aimass.registry.bundle import TOKENS
+from aimass.registry.massive import digest_of
 from aimass.runtime.load import Model, open_model
+from aimass.runtime.massive import whole
 from aimass.text.tokens import LabelSet, TokenSet
 from aimass.training.distil import Alternatives, DistilSpec
 from aimass.training.graphs import Certain, gives_posteriors, posteriors_of
@@ -115,7 +118,7 @@ class Lesson:
             if gives_posteriors(bundle):
                 return posteriors_of(self.teacher.folder)
         if isinstance(symbols, LabelSet):
-            return Certain(open_model(self.teacher, home=self.home), self.digest, symbols)
+            return Certain(opened(self.teacher, self.home), self.digest, symbols)
         return posteriors_of(self.teacher.folder)  # which says why it gives none
 
 
@@ -125,3 +128,15 @@ def encoded(symbols: TokenSet | LabelSet, text: str) -> tuple[int, ...]:
         return tuple(symbols.encode(text))
     except DataError:
         return ()
+
+
+def pinned(teacher: Model) -> str:
+    """The digest that pins a teacher."""
+    if teacher.kind == "bundle":
+        return teacher.digest or bundles.load_outside(teacher.folder).digest
+    return digest_of(pretrained.verify(teacher.folder))
+
+
+def opened(teacher: Model, home: Path) -> Engine:
+    """The engine of a teacher; of a massive model every member must be there."""
+    return whole(open_model(teacher, home=home))

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aimass.audio.decode import probe
 from aimass.audio.types import Audio
 from aimass.base.contract import Engine, Hypothesis, Progress, RecognizeOptions, Segment, Task
 from aimass.base.errors import DataError
@@ -185,9 +186,17 @@ def read(path: Path) -> list[Told]:
 
 def labelled(told: Sequence[Told], target: Path, licence: str) -> None:
     """Write clips with the teacher's first answers as a Lhotse manifest, to train on."""
-    clips = [replace(one.clip, text=one.text) for one in told]
+    clips = [replace(one.clip, id=one.clip.id.removeprefix(PREFIX), text=one.text) for one in told]
     target.parent.mkdir(parents=True, exist_ok=True)
     manifest.write(clips, target, licence=licence)
+
+
+def seconds_of(told: Iterable[Told]) -> float:
+    """How long clips are together."""
+    return sum(
+        probe(one.clip.path).duration or 0.0 if one.clip.duration is None else one.clip.duration
+        for one in told
+    )
 
 
 def _cut(clip: Clip, found: Measurement, margin: float) -> Clip:
