@@ -149,8 +149,8 @@ def sherpa(
         print_json(asdict(done) | {"folder": str(done.folder)})
         return
     typer.echo(
-        f"{done.size / 1000:.0f} kB are in {done.folder}, for windows of {done.window} frames; feed "
-        f"{done.silence:g} s of silence after the last word. README.md there has the settings"
+        f"{done.size / 1000:.0f} kB are in {done.folder}, for windows of {done.window} frames. "
+        f"Feed {done.silence:g} s of silence after the last word; README.md has the settings"
     )
 
 
