@@ -79,7 +79,6 @@ PRINTED = {
     "commands": "seven",
     "evaluation": "Retraining(needed=False",
     "features": "(1100, 80)",
-    "phones": "337382 0.76",
     "serving": "ask what you can do for your country",
 }
 """Something that the Python examples of a page print."""
