@@ -71,6 +71,7 @@ def _write(content: Mapping[str, Any], path: Path, target: Path) -> None:
             fix="Remove it, or name another file: --output FILE",
             param="output",
         )
+    target.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(target, whole)
 
 
