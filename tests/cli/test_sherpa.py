@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from aimass.registry import bundle as bundles
 from aimass.runtime.load import shipped
 
 from .conftest import Command
@@ -18,11 +19,12 @@ def test_a_model_by_name(aimass: Command, tmp_path: Path) -> None:
 
 def test_a_model_by_folder_for_programs(aimass: Command, tmp_path: Path) -> None:
     folder = str(shipped()["digits"])
-    options = ("--release", "1.13.8", "--window", "8", "--json")
+    options = ("--release", "1.13.8", "--window", "8", "--json", "--server", tmp_path / "server")
     said = aimass("compress", "sherpa", folder, str(tmp_path / "out"), *options)
     found = json.loads(said.out)
     assert (found["window"], found["silence"], found["settled"]) == (8, 0.52, True)
     assert found["folder"] == str(tmp_path / "out")
+    assert bundles.load(tmp_path / "server").form.precision == "stored"
     assert found["size"] == sum(
         (tmp_path / "out" / name).stat().st_size for name in ("model.onnx", "tokens.txt")
     )

@@ -22,7 +22,7 @@ from aimass.base.contract import RecognizeOptions, Samples, Task
 from aimass.base.errors import AimassError, BundleError, IntegrityError, RequestError
 from aimass.compression.export import cache, export, quantize
 from aimass.compression.settle import depends_on_runs, settle
-from aimass.compression.sherpa import README, Exported, export_sherpa, window_rows
+from aimass.compression.sherpa import README, Exported, export_sherpa, settled_bundle, window_rows
 from aimass.data.corpus import read
 from aimass.decoding.combine import Combination
 from aimass.features.spec import FeatureSpec
@@ -133,6 +133,26 @@ def test_sound_in_pieces_has_the_same_transcript(
     joined = np.concatenate(spoken[::6])
     for pieces in (1, 9, 300):
         assert theirs(loaded, exported, joined, pieces) == ours(engine, joined)
+
+
+def test_on_sound_that_it_never_learned_the_settled_bundle_agrees(
+    bundle: Bundle, exported: Exported, tmp_path: Path
+) -> None:
+    """Where a model is unsure, the rounding of dynamic int8 would show."""
+    settled = settled_bundle(bundle.folder, tmp_path / "settled")
+    assert settled.graph.read_bytes() != bundle.graph.read_bytes()
+    assert settled.form.precision == "stored"
+    assert "int8" not in settled.manifest.scores
+    assert set(settled.manifest.files) == set(bundle.manifest.files)
+    loaded, engine = recognizer(exported.folder), BundleEngine(settled)
+    strange = load_audio(SAMPLES / "jfk.wav", rate=RATE).mono()
+    said = [ours(engine, part) for part in np.array_split(strange, 20)]
+    assert [theirs(loaded, exported, part) for part in np.array_split(strange, 20)] == said
+    assert sum(map(bool, said)) > 10
+    with pytest.raises(RequestError, match="computes on a server what it computes on phones"):
+        settled_bundle(settled.folder, tmp_path / "again")
+    with pytest.raises(RequestError, match="is there already"):
+        settled_bundle(bundle.folder, tmp_path / "settled")
 
 
 def test_streams_in_a_batch_do_not_hear_each_other(

@@ -134,17 +134,22 @@ def sherpa(
     window: Annotated[
         int | None, typer.Option(help="Frames of 10 ms a step; 32 or nearly so by default.")
     ] = None,
+    server: Annotated[
+        Path | None, typer.Option(help="Also write a bundle that computes the same on a server.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a model in the form that sherpa-onnx loads: phones, browsers, small boards."""
     need_training()
-    from aimass.compression.sherpa import RELEASE, export_sherpa
+    from aimass.compression.sherpa import RELEASE, export_sherpa, settled_bundle
     from aimass.registry.bundle import MANIFEST
     from aimass.runtime.load import resolve
 
     own = Path(model)
     folder = own if (own / MANIFEST).is_file() else resolve(model).folder
     done = export_sherpa(folder, target, window, release or RELEASE)
+    if server is not None:
+        settled_bundle(folder, server)
     if as_json:
         print_json(asdict(done) | {"folder": str(done.folder)})
         return

@@ -30,6 +30,7 @@ from aimass.compression.settle import depends_on_runs, settle
 from aimass.decoding.greedy import GreedyDecoder
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle
+from aimass.runtime.bundled import golden
 from aimass.runtime.graph import FrontStream, LogProbs, StreamingGraph
 from aimass.text.tokens import TokenSet
 
@@ -84,13 +85,7 @@ def export_sherpa(
     bundle = bundles.load(folder)
     _check(bundle, release)
     window = _window(bundle.form.stack, window)
-    if target.exists():
-        raise RequestError(
-            f"{target} is there already",
-            expected="a new folder",
-            fix="Choose another name, or remove it",
-            param="target",
-        )
+    _refuse_there(target)
     with new_folder(target) as fresh:
         settled = _write_graph(bundle, fresh / bundles.GRAPH, window)
         shutil.copy(bundle.folder / bundles.TOKENS, fresh)
@@ -101,6 +96,45 @@ def export_sherpa(
         text = readme(bundle, window, found.silence, settled, release)
         (fresh / README).write_text(text, encoding="utf-8")
     return found
+
+
+def settled_bundle(folder: Path, target: Path) -> Bundle:
+    """Write the bundle whose graph is the exported one, for a server that must agree with phones.
+
+    Its golden output is made anew. Error rates are left out: those of the original were measured
+    with another arithmetic.
+
+    Args:
+        folder: of a bundle whose graph quantises by what is run together.
+        target: a new folder.
+
+    Raises:
+        BundleError: dynamic quantisation of a kind that is not known, or no graph.
+        RequestError: a target that exists, or a bundle whose graph is exported unchanged.
+    """
+    bundle = bundles.load(folder)
+    form = bundle.form  # a massive model, which has no graph, ends here
+    model = onnx.load(bundle.graph)
+    if not depends_on_runs(model):
+        raise RequestError(
+            f"'{bundle.manifest.name}' computes on a server what it computes on phones",
+            expected="a bundle in dynamic int8",
+            fix="Serve it as it is",
+            param="folder",
+        )
+    _refuse_there(target)
+    settle(model)
+    about = bundle.manifest.model_dump(mode="json", exclude={"format", "files"})
+    about["graph"]["precision"] = "stored"
+    about["scores"] = {k: v for k, v in about["scores"].items() if not isinstance(v, dict)}
+    about["lineage"]["settled"] = bundle.digest
+    with new_folder(target) as fresh:
+        for name in set(bundle.manifest.files) - {bundles.GOLDEN}:
+            shutil.copy(bundle.folder / name, fresh)
+        onnx.save(model, fresh / bundles.GRAPH)
+        graph = StreamingGraph(fresh / bundles.GRAPH, form, bundle.features)
+        bundles.write(fresh, about, golden(graph, bundle.golden().samples, bundle.symbols()))
+    return bundles.load(target)
 
 
 def silence(form: bundles.Graph, window: int) -> float:
@@ -181,6 +215,16 @@ def _check_symbols(bundle: Bundle) -> None:
             "a token table that sherpa-onnx takes for one of byte-level subwords",
             "a character beyond U+01BF among the symbols, or none beyond U+017F",
             "Spell the words otherwise, such as tokens: {kind: words}",
+        )
+
+
+def _refuse_there(target: Path) -> None:
+    if target.exists():
+        raise RequestError(
+            f"{target} is there already",
+            expected="a new folder",
+            fix="Choose another name, or remove it",
+            param="target",
         )
 
 
