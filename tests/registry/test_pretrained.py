@@ -143,6 +143,17 @@ def offline(*_: Any) -> None:
     raise OSError("no network")
 
 
+@pytest.mark.parametrize("name", ["moonshine-tiny-en", "pocketsphinx"])
+def test_wheels_of_another_machine_are_asked_for_by_their_tags(name: str) -> None:
+    """Only data is taken from them, so any machine may have them."""
+    (one,) = pretrained.catalogue()[name].sets
+    options = packages._tags(one.packages[0].archive)
+    assert options[0] == "--platform"
+    assert options[1].startswith("manylinux")
+    assert ("--abi" in options) == (name == "pocketsphinx")
+    assert packages._tags("a-1.0-py3-none-any.whl") == []
+
+
 def test_the_catalogue_is_sound() -> None:
     for entry in pretrained.catalogue().values():
         assert entry.sets

