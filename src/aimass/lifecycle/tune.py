@@ -112,7 +112,7 @@ def tune(
     """
     path, spec, config = Path(scenario), spec or TuneSpec(), config or settings()
     content = load(path)
-    plan = spoken(parse(content, path))
+    plan = parse(content, path)
     if not plan.tune:
         raise ScenarioError(
             f"{path} declares nothing to tune",
@@ -121,6 +121,7 @@ def tune(
             "log: true}}",
             param="tune",
         )
+    plan = spoken(plan)
     stages = Stages(config.home / "builds" / plan.name)
     with stages.lock():
         prepared = prepare(plan, config, stages, progress)
