@@ -141,15 +141,9 @@ def sherpa(
 ) -> None:
     """Write a model in the form that sherpa-onnx loads: phones, browsers, small boards."""
     need_training()
-    from aimass.compression.sherpa import RELEASE, export_sherpa, settled_bundle
-    from aimass.registry.bundle import MANIFEST
-    from aimass.runtime.load import resolve
+    from aimass.lifecycle.phones import phones
 
-    own = Path(model)
-    folder = own if (own / MANIFEST).is_file() else resolve(model).folder
-    done = export_sherpa(folder, target, window, release or RELEASE)
-    if server is not None:
-        settled_bundle(folder, server)
+    done = phones(model, target, window=window, release=release, server=server)
     if as_json:
         print_json(asdict(done) | {"folder": str(done.folder)})
         return
