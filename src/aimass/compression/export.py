@@ -24,7 +24,7 @@ from aimass.features.spec import Frames
 from aimass.models.model import SpeechModel
 from aimass.models.stem import Normalise
 
-__all__ = ["INPUTS", "OUTPUTS", "PARITY", "WINDOW", "cache", "export", "quantize"]
+__all__ = ["INPUTS", "OUTPUTS", "PARITY", "WINDOW", "cache", "export", "quantize", "trace"]
 
 OPSET = 17
 WINDOW = 32  # frames a step in sherpa-onnx; ours takes any number
@@ -62,6 +62,15 @@ def export(model: SpeechModel, path: Path, clips: Sequence[Frames] = ()) -> None
     Raises:
         TrainingError: ONNX Runtime disagrees with torch by more than 1e-4.
     """
+    trace(model, path)
+    faster(path)
+    if not model.spec.whole:
+        _describe(path, model)
+    _check_parity(path, model, clips)
+
+
+def trace(model: SpeechModel, path: Path) -> None:
+    """Write the graph as torch's exporter gives it, neither rewritten nor compared."""
     spec = model.spec
     example = (
         torch.randn(1, spec.columns, WINDOW),
@@ -87,10 +96,6 @@ def export(model: SpeechModel, path: Path, clips: Sequence[Frames] = ()) -> None
             opset_version=OPSET,
             dynamo=False,
         )
-    faster(path)
-    if not spec.whole:
-        _describe(path, model)
-    _check_parity(path, model, clips)
 
 
 def cache(model: SpeechModel) -> tuple[int, int, int]:
