@@ -18,6 +18,7 @@ from torch import Tensor
 from aimass.audio.resample import resample
 from aimass.base.contract import Samples
 from aimass.base.errors import BundleError, TrainingError
+from aimass.decoding.combine import Combination
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.stream import extract
 from aimass.models.spec import Head, ModelSpec
@@ -26,7 +27,7 @@ from aimass.registry.bundle import Bundle
 from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.graph import RowStream
 from aimass.runtime.load import shipped
-from aimass.runtime.massive import massive_engine
+from aimass.runtime.massive import massive_engine, pack
 from aimass.training.distil import Alternatives, Distilled, DistilSpec, TaughtBatch, TaughtSet
 from aimass.training.examples import Batch
 from aimass.training.graphs import Certain, Posteriors, gives_posteriors
@@ -260,13 +261,34 @@ def test_nothing_kept_is_refused(tmp_path: Path, single: Bundle, keep: int) -> N
         lessons(tmp_path, single, keep=keep)
 
 
-def test_models_that_vote_have_no_posteriors_but_answers(tmp_path: Path) -> None:
+def test_models_that_vote_on_labels_teach_the_mean_of_posteriors(tmp_path: Path) -> None:
     voting = teachers.massive(tmp_path / "v", "vote")
+    pooling = teachers.massive(tmp_path / "p", "arithmetic")
+    assert gives_posteriors(voting)
+    made = passes(tmp_path)
+    found, wanted = (
+        Lessons(made, Posteriors(one), tmp_path / "said", 3).get(2) for one in (voting, pooling)
+    )
+    for number in range(12):  # but for the temperature of the whole, which is of the vote
+        logs = found.rows(number) / 0.8
+        logs -= np.log(np.exp(logs).sum())
+        assert np.allclose(chances(logs), chances(wanted.rows(number)), atol=0.01)
+
+
+def test_models_that_vote_on_words_have_none(tmp_path: Path, digits: Bundle) -> None:
+    combination = Combination.equal("vote", 2)
+    (tmp_path / "whole").mkdir()
+    about = teachers.about(name="words", task="transcribe", metric="wer")
+    members = {"a": digits, "b": digits}
+    voting = pack(tmp_path / "whole", about, combination, members, digits.golden().samples)
     assert not gives_posteriors(voting)
     with pytest.raises(TrainingError, match=r"combined by their answers.*targets: answers"):
         Posteriors(voting)
-    engine = massive_engine(voting)
-    told = Certain(engine, voting.digest, teachers.LABELS)
+
+
+def test_an_engine_that_answers_teaches_its_confidence(tmp_path: Path) -> None:
+    voting = teachers.massive(tmp_path / "v", "vote")
+    told = Certain(massive_engine(voting), voting.digest, teachers.LABELS)
     said = Lessons(passes(tmp_path), told, tmp_path / "said").get(2)
     rows = np.concatenate([chances(said.rows(n)) for n in range(12)])
     assert rows.shape == (12, 3) and np.allclose(rows.sum(axis=1), 1, atol=HALF)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,14 @@ class Posteriors:
     A graph in int8 scales a batch as a whole, which moved probabilities by 0.002 at most on
     isolated words; batches are the same whenever a pass is asked again, so the rows are too.
 
+    Where a massive model of labels combines answers, the arithmetic mean of its members'
+    posteriors stands for them: at the same weights, and it says more than the label that wins.
+
     Args:
         bundle: of one model, or a massive model whose members share their outputs.
 
     Raises:
-        TrainingError: a massive model that combines answers, or one whose members' frames differ.
+        TrainingError: a massive model that votes on words, or one whose members' frames differ.
         BundleError, IntegrityError: a member that does not load or is damaged.
     """
 
@@ -55,7 +58,8 @@ class Posteriors:
     @property
     def inputs(self) -> list[Any]:
         """What decides its rows."""
-        return ["posteriors", self._digest, onnxruntime.__version__, AT_ONCE]
+        how = self._combination and self._combination.to_dict()
+        return ["posteriors", self._digest, how, onnxruntime.__version__, AT_ONCE]
 
     def __call__(self, heard: Heard) -> list[LogProbs]:
         """The rows of each utterance; of labels the last."""
@@ -152,8 +156,11 @@ def posteriors_of(folder: Path) -> Posteriors:
 
 
 def gives_posteriors(bundle: Bundle) -> bool:
-    """Whether a bundle has posteriors of its own, or combines those of its members."""
-    return bundle.massive is None or bundle.manifest.on_rows
+    """Whether a bundle has posteriors of its own, or its members have some to combine."""
+    if bundle.massive is None or bundle.manifest.on_rows:
+        return True
+    own = len(bundle.massive.contained) == len(bundle.massive.members)
+    return own and bundle.manifest.task is Task.CLASSIFY
 
 
 def _members(bundle: Bundle) -> tuple[list[Bundle], Combination | None]:
@@ -162,11 +169,13 @@ def _members(bundle: Bundle) -> tuple[list[Bundle], Combination | None]:
         raise _unfit(f"'{bundle.manifest.name}', which gives voiceprints")
     if bundle.massive is None:
         return [bundle], None
-    if not bundle.manifest.on_rows:
+    if not gives_posteriors(bundle):
         raise _unfit(f"'{bundle.manifest.name}', whose members are combined by their answers")
     whole = bundle.massive.combining
     heard = [number for number, weight in enumerate(whole.weights) if weight > 0]
     members = [load_member(bundle, bundle.massive.members[number]) for number in heard]
+    if not bundle.manifest.on_rows:
+        whole = replace(whole, method="arithmetic", temperature=1.0)
     return members, whole.only(heard)
 
 

@@ -256,11 +256,14 @@ def aligned(rows: LogProbs, ratio: float, count: int, blank: int) -> LogProbs:
         return rows
     found = np.full((count, rows.shape[1]), NEVER, np.float32)
     found[:, blank] = 0.0  # who has ended says nothing more
-    for frame in range(count):
-        first = math.floor(frame * ratio + 1e-6)
-        own = rows[first : max(first + 1, math.floor((frame + 1) * ratio + 1e-6))]
-        if len(own):
-            found[frame] = own[own[:, blank].argmin()]
+    edges = np.floor(np.arange(count + 1) * ratio + 1e-6).astype(np.int64)
+    firsts = edges[:-1][edges[:-1] < len(rows)]
+    ends = np.minimum(np.maximum(firsts + 1, edges[1 : len(firsts) + 1]), len(rows))
+    best = firsts.copy()
+    for step in range(1, int((ends - firsts).max(initial=0))):
+        others = np.minimum(firsts + step, ends - 1)
+        best = np.where(rows[others, blank] < rows[best, blank], others, best)
+    found[: len(firsts)] = rows[best]
     return found
 
 
