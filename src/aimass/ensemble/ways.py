@@ -102,8 +102,8 @@ def ways(outputs: Outputs, kind: Kind, spec: WaysSpec | None = None) -> list[Way
     alike, found, why = largest_group(outputs, kind), list[Way](), list[DataError]()
     for method in spec.methods or SUITABLE[kind.task]:
         members = alike if method in ON_ROWS else list(range(len(outputs.names)))
-        if not members:
-            continue
+        if len(members) < min(2, len(outputs.names)):
+            continue  # there is nothing to combine
         try:
             found += _tried(outputs, kind, spec, method, members)
         except DataError as error:
