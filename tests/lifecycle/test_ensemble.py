@@ -14,14 +14,14 @@ from aimass.base.contract import no_progress
 from aimass.base.errors import TrainingError
 from aimass.lifecycle.build import build, jobs_of
 from aimass.lifecycle.members import Job, inputs_of, symbols_of
-from aimass.lifecycle.prepare import prepare
+from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import read
 from aimass.lifecycle.stages import Stages
 from aimass.lifecycle.workers import train_members
 
 from .folders import command, config, log_of, scenario_file, tiny_scenario
 from .test_members import children, until
-from .test_tasks import labelled
+from .test_tasks import labelled, two_languages
 
 PLAIN = {"parameters": 30000, "subsampling": "stack"}
 
@@ -145,3 +145,12 @@ def test_what_a_member_may_have_of_its_own(home: Path, tmp_path: Path) -> None:
     assert "bag" not in words and "tokens" not in words  # as they were before there were such
     assert symbols_of(jobs[0]) != symbols_of(jobs[1])
     assert set("zerosix") <= set("".join(symbols_of(jobs[1]).symbols))
+
+
+def test_the_data_names_its_languages(tmp_path: Path) -> None:
+    scenario = tiny_scenario(tmp_path)
+    assert spoken(read(scenario)).language == "en"
+    two_languages(scenario)
+    assert spoken(read(scenario)).languages == ("en", "zh")
+    said = scenario_file(tmp_path, language="zh+en", data={"train": "words"})
+    assert spoken(read(said)).languages == ("zh", "en")
