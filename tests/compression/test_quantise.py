@@ -43,7 +43,7 @@ Array = npt.NDArray[np.float32]
 def spec_of(family: Family) -> ModelSpec:
     subsampling: Subsampling = "conv" if family == "conv" else "stack"
     return ModelSpec(
-        family, "ctc", COLUMNS, 11, channels=64, blocks=2, subsampling=subsampling, floor=-6.5
+        family, "ctc", COLUMNS, 11, channels=64, blocks=1, subsampling=subsampling, floor=-6.5
     )
 
 
@@ -105,11 +105,11 @@ def test_stored_weights_are_half_a_step_away_at_most(graphs: Path) -> None:
         nearest = min(np.abs(weights - one).max() / scale.max() for one in alike)
         assert nearest <= 0.5 + 1e-4
         checked += 1
-    assert checked >= 5
+    assert checked >= 4
 
 
 @settings(
-    deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(cut=st.integers(1, 23), rows=st.permutations(range(4)))
 def test_static_streams_do_not_feel_each_other(graphs: Path, cut: int, rows: list[int]) -> None:
