@@ -50,13 +50,14 @@ PAUSE = (0.05, 0.4)
 TELEPHONE = Policy("telephone", (Telephone(share=1.0),))
 DEV_TAKES = range(5, 10)
 JOINED = 3
+MARGIN = 0.15  # seconds of silence around a training clip
 HARD = Policy(
     "telephone and noise",
     (
         Speed(share=0.7),
         Shift(share=0.5),
         Reverb(share=0.1),
-        Noise(share=0.6),
+        Noise(share=0.8, snr_db=(0.0, 25.0)),
         Gain(share=0.8),
         Telephone(share=0.3),
     ),
@@ -199,7 +200,11 @@ def built(given: argparse.Namespace, name: str, augment: dict[str, Any], home: P
             "name": f"{given.kind}-{name}",
             "task": "transcribe" if given.kind == "digits" else "classify",
             "language": "en" if given.kind == "digits" else "zh+en",
-            "data": {"train": home / f"{given.kind}.jsonl.gz", "exclude": ["silent"]},
+            "data": {
+                "train": home / f"{given.kind}.jsonl.gz",
+                "exclude": ["silent"],
+                "margin": MARGIN,
+            },
             "augment": augment | ({"joined": JOINED} if given.kind == "digits" else {}),
             "training": {"epochs": given.epochs},
             "members": [{"family": given.family, "parameters": 300_000}],
