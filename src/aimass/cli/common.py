@@ -13,6 +13,17 @@ ModelName = Annotated[
     str | None, typer.Option("--model", help="A model's name, name@alias or name@version.")
 ]
 
+Quality = Annotated[
+    str | None,
+    typer.Option(help="fast, balanced, accurate, or an operating point: see `aimass dial show`."),
+]
+MaxError = Annotated[
+    float | None, typer.Option(min=0, help="The highest error rate, such as 0.03.")
+]
+MaxLatency = Annotated[
+    float | None, typer.Option(min=0, help="The longest that an answer may lag, milliseconds.")
+]
+
 
 def print_json(value: Any) -> None:
     """Print a plain value for programs."""

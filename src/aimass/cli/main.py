@@ -20,6 +20,7 @@ from aimass.cli.build import app as build
 from aimass.cli.common import Json, print_json
 from aimass.cli.compress import app as compress
 from aimass.cli.data import app as data
+from aimass.cli.dial import app as dial
 from aimass.cli.ensemble import app as ensemble
 from aimass.cli.evaluate import app as evaluate
 from aimass.cli.models import app as models
@@ -36,6 +37,7 @@ for _commands in (build, transcribe, evaluate):
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
 app.add_typer(ensemble, name="ensemble")
+app.add_typer(dial, name="dial")
 app.add_typer(compress, name="compress")
 
 UsageError: type[typer.BadParameter] = next(

@@ -8,7 +8,7 @@ import typer
 
 from aimass.base.contract import RecognizeOptions, Transcript
 from aimass.base.errors import AimassError, RequestError
-from aimass.cli.common import ModelName, print_json
+from aimass.cli.common import MaxError, MaxLatency, ModelName, Quality, print_json
 from aimass.cli.progress import shown
 from aimass.text.formats import TIMED
 
@@ -25,12 +25,16 @@ def transcribe(
     language: Annotated[str | None, typer.Option(help="ISO 639-1 code, such as en.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Text that precedes the speech.")] = None,
     words: Annotated[bool, typer.Option("--words", help="Give the time of each word.")] = False,
+    quality: Quality = None,
+    max_error: MaxError = None,
+    max_latency: MaxLatency = None,
     split: Annotated[
         bool, typer.Option("--split-channels", help="One transcript for each channel.")
     ] = False,
 ) -> None:
     """Write what recordings say."""
     from aimass.audio.decode import probe
+    from aimass.runtime.dial import check
     from aimass.runtime.load import load
     from aimass.runtime.transcribe import transcribe as transcribe_file
 
@@ -46,8 +50,12 @@ def transcribe(
         prompt=prompt,
         segment_times=output in TIMED,
         word_times=words,
+        quality=quality,
+        max_error=max_error,
+        max_latency_ms=max_latency,
     )
     engine = load(model)
+    check(engine, options)
     if output in ("srt", "vtt") and (split or len(files) > 1):
         raise RequestError(
             f"format {output} for more than one transcript",

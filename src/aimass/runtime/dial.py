@@ -329,9 +329,10 @@ def _nothing(points: Sequence[Point], wish: Wish) -> RequestError:
 
 def _unmeasured(name: str, wish: Wish) -> RequestError:
     param = next(key for key, value in wish.model_dump().items() if value is not None)
+    odd = param == "quality" and wish.quality not in LEVELS
     return RequestError(
         f"{param} of '{name}', whose operating points nobody has measured",
-        expected="a model with operating points",
+        expected=f"one of {', '.join(LEVELS)}" if odd else "a model with operating points",
         fix=f"Type: aimass dial measure {name} --data DIR",
         param=param,
     )

@@ -15,6 +15,7 @@ FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 STREAMED = ("json", "text")
 GRANULARITIES = ("word", "segment")
 MAX_KEYWORDS = 1000
+MAX_LIMIT = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,9 @@ def _options(form: FormData, *, segments: bool, words: bool) -> RecognizeOptions
         temperature=_number(form, "temperature", 0.0, 1.0),
         segment_times=segments,
         word_times=words,
+        quality=_text(form, "quality") or None,
+        max_latency_ms=_limit(form, "max_latency_ms"),
+        max_error=_limit(form, "max_error"),
     )
 
 
@@ -146,6 +150,11 @@ def _number(form: FormData, name: str, low: float, high: float) -> float:
     if not low <= value <= high:
         raise _wrong(name, f"'{text[:80]}'", f"a number from {low:g} to {high:g}")
     return value
+
+
+def _limit(form: FormData, name: str) -> float | None:
+    """A limit, where one is set; whether a model keeps it is known when the model is."""
+    return _number(form, name, 0.0, MAX_LIMIT) if _text(form, name) else None
 
 
 def _check_chunking(form: FormData) -> None:

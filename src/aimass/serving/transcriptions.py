@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from aimass.audio.decode import Source
 from aimass.base.contract import Engine
 from aimass.base.errors import AimassError, Cancelled, RequestError, ServiceError, TimedOut
+from aimass.runtime.dial import check
 from aimass.runtime.scheduler import Ticket
 from aimass.runtime.transcribe import Heard, hear, put_together
 from aimass.serving.fields import Asked, parse
@@ -40,6 +41,7 @@ async def transcriptions(request: Request) -> Response:
         try:
             asked = parse(form, service.config.default_model)
             engine = await service.engine(asked.model)
+            check(engine, asked.options, service.config.home)
         except BaseException:
             await form.close()
             raise

@@ -1,0 +1,221 @@
+"""`aimass dial`: how much of a model to spend, and what that gives."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from aimass.base.contract import RecognizeOptions
+from aimass.base.errors import RequestError
+from aimass.base.settings import settings
+from aimass.cli.common import Json, MaxError, MaxLatency, Quality, need_training, print_json
+from aimass.cli.progress import shown
+
+app = typer.Typer(help="The dial: accuracy against speed, measured.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name.")]
+Recordings = Annotated[
+    Path, typer.Option(help="Labelled recordings: chosen on their dev split, measured on test.")
+]
+Split = Annotated[str | None, typer.Option(help="The split to choose on, instead of dev.")]
+Test = Annotated[Path | None, typer.Option(help="Other recordings to measure on.")]
+
+
+@app.command()
+def show(
+    model: Name,
+    quality: Quality = None,
+    max_error: MaxError = None,
+    max_latency: MaxLatency = None,
+    as_json: Json = False,
+) -> None:
+    """The operating points of a model, which one would run, and why."""
+    from aimass.registry.points import by_cost
+
+    dial = _dial(model)
+    asked = RecognizeOptions(quality=quality, max_error=max_error, max_latency_ms=max_latency)
+    picked = dial.picked(asked)
+    points = by_cost(dial.points)
+    origin = f"measured on {dial.measured.machine}" if dial.measured else "as they were packed"
+    if as_json:
+        print_json(
+            {
+                "model": dial.name,
+                "points": [point.model_dump(mode="json") for point in points],
+                "origin": origin if points else None,
+                "set": dial.standing.model_dump(mode="json"),
+                "runs": None if picked is None else picked.point.name,
+                "why": None if picked is None else picked.why,
+            }
+        )
+        return
+    console = Console(soft_wrap=True)
+    if points:
+        console.print(_table([point.model_dump(mode="json") for point in points]))
+        console.print(f"Points {origin}", markup=False, highlight=False)
+    if picked is None:
+        console.print(f"{dial.name} runs as it is", markup=False)
+        if not points:
+            console.print(f"Measure it: aimass dial measure {model} --data DIR", markup=False)
+        return
+    console.print(
+        f"{dial.name} runs '{picked.point.name}': {picked.why}", markup=False, highlight=False
+    )
+
+
+@app.command("set")
+def set_dial(
+    model: Name,
+    quality: Annotated[
+        str | None,
+        typer.Argument(help="fast, balanced, accurate, or an operating point."),
+    ] = None,
+    max_error: MaxError = None,
+    max_latency: MaxLatency = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Set nothing any more.")] = False,
+) -> None:
+    """Say which operating point runs where a request asks for none."""
+    from aimass.runtime.dial import keep, pick, setting_path, wish_of
+
+    dial = _dial(model)
+    wish = wish_of(quality, max_latency, max_error)
+    if bool(wish) == clear:
+        raise RequestError(
+            "nothing to set" if not clear else "something to set and --clear",
+            expected="fast, balanced, accurate, the name of a point, or a limit; or --clear",
+            fix=f"See: aimass dial show {model}",
+        )
+    console, path = Console(soft_wrap=True), setting_path(settings().home, dial.name)
+    if clear:
+        keep(path, None)
+        console.print(f"{dial.name} is set to nothing", markup=False)
+        return
+    if not dial.points:
+        raise RequestError(
+            f"'{model}' has no operating points to choose from",
+            expected="a model whose points were measured",
+            fix=f"Type: aimass dial measure {model} --data DIR",
+            param="model",
+        )
+    picked = pick(dial.points, wish)
+    keep(path, wish)
+    console.print(
+        f"{dial.name} runs '{picked.point.name}': {picked.why}", markup=False, highlight=False
+    )
+
+
+@app.command()
+def measure(
+    model: Name,
+    data: Recordings,
+    split: Split = None,
+    test: Test = None,
+    timed: Annotated[int, typer.Option(min=1, help="Utterances to take the time of.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Measure the operating points of a model on this machine."""
+    need_training()
+    from aimass.lifecycle.dial import measure_dial
+    from aimass.lifecycle.gather import Data
+    from aimass.lifecycle.points import DialSpec
+
+    with shown() as progress:
+        turned = measure_dial(
+            model, Data(data, split, test), DialSpec(timed=timed), progress=progress
+        )
+    _print_turned(turned.to_dict(), as_json)
+
+
+@app.command()
+def pack(
+    model: Name,
+    data: Recordings,
+    student: Annotated[
+        list[str] | None, typer.Option(help="A model to stand beside the members; repeatable.")
+    ] = None,
+    quality: Quality = None,
+    max_error: MaxError = None,
+    max_latency: MaxLatency = None,
+    split: Split = None,
+    test: Test = None,
+    as_json: Json = False,
+) -> None:
+    """Publish a version of a model that holds its operating points, and students beside it."""
+    need_training()
+    from aimass.lifecycle.dial import pack_dial
+    from aimass.lifecycle.gather import Data
+    from aimass.runtime.dial import wish_of
+
+    wish = wish_of(quality, max_latency, max_error)
+    with shown() as progress:
+        turned = pack_dial(model, Data(data, split, test), student or (), wish, progress=progress)
+    _print_turned(turned.to_dict(), as_json)
+
+
+def _dial(model: str) -> Any:
+    """The dial of a model that is not loaded for it."""
+    from aimass.registry import bundle as bundles
+    from aimass.runtime.dial import Dial
+    from aimass.runtime.load import resolve
+
+    found = resolve(model)
+    if found.kind != "bundle":
+        return Dial(found.name)
+    return Dial.of(bundles.load_outside(found.folder), settings().home)
+
+
+def _print_turned(turned: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(turned)
+        return
+    console = Console(soft_wrap=True)
+    console.print(_table(turned["points"]))
+    told = (
+        f"{len(turned['dominated'])} more are dominated by these; measured on {turned['machine']}"
+    )
+    console.print(told, markup=False, highlight=False)
+    if turned["differing"]:
+        console.print(
+            f"{turned['differing']} of {turned['checked']} answers of the engine are not what "
+            "was computed from its members",
+            markup=False,
+            highlight=False,
+        )
+    if "version" in turned:
+        console.print(f"{turned['model']} version {turned['version']} is published", markup=False)
+    console.print(f"The curve: {turned['page']}", markup=False)
+    console.print(f"Try: aimass dial show {turned['model']} --quality balanced", markup=False)
+
+
+def _table(points: list[dict[str, Any]]) -> Table:
+    heads = ("error", "95 % interval", "multiply-adds", "rtf", "lag", "wait", "memory", "runs")
+    table = Table("point", *heads)
+    for point in points:
+        low, high = point["interval"]
+        adds = point.get("multiply_adds")
+        table.add_row(
+            escape(point["name"]),
+            f"{point['error_rate']:.2%}",
+            f"{low:.2%} to {high:.2%}",
+            "" if adds is None else f"{adds / 1e6:.1f} M",
+            f"{point['rtf']:.4f}",
+            f"{point['latency_ms']:.0f} ms",
+            f"{point['wait_ms']:.0f} ms",
+            f"{point['memory_mb']:.1f} MB",
+            escape(_runs(point)),
+        )
+    return table
+
+
+def _runs(point: dict[str, Any]) -> str:
+    """What runs, in a few words."""
+    told = []
+    for number, stage in enumerate(point["stages"]):
+        last = number == len(point["stages"]) - 1
+        members = stage["members"]
+        name = members[0] if len(members) == 1 else f"{len(members)} members"
+        told.append(name if last else f"{name} until {stage['threshold']:.1%} sure")
+    return ", then ".join(told) or "everything"

@@ -1,0 +1,301 @@
+"""Measuring the operating points of a bundle: errors from what members said, time from its engine.
+
+What each member says of every utterance is known already, and so is what any cascade of them
+answers. The points that are worth it are then run through the engine that serves them, on some of
+the utterances: for their time, and to see that it answers what was computed.
+"""
+
+import logging
+import platform
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from aimass.base.contract import Engine, Progress, RecognizeOptions, Samples
+from aimass.data.corpus import Clip
+from aimass.data.sound import sound_of
+from aimass.decoding.combination import Combination
+from aimass.ensemble.kept import Outputs, scored
+from aimass.ensemble.points import Outcome, Plan, Table, outcome
+from aimass.ensemble.sweep import SweepSpec, sweep
+from aimass.ensemble.ways import Kind, judge_of
+from aimass.ensemble.weigh import Judge
+from aimass.registry.bundle import WHOLE_SECONDS, Bundle
+from aimass.registry.massive import MemberModel
+from aimass.registry.points import Point
+from aimass.runtime.bundled import BundleEngine
+from aimass.runtime.dial import Dial
+from aimass.runtime.evaluate import peak_memory_mb
+from aimass.runtime.load import Model, open_model
+from aimass.runtime.massive import MassiveEngine, open_bundle, whole
+
+log = logging.getLogger("aimass.lifecycle")
+
+ALONE = "as-it-is"
+PIECE_SECONDS = 0.1
+LATE = 0.95  # the share of utterances that wait no longer
+
+
+@dataclass(frozen=True, slots=True)
+class DialSpec:
+    """How to measure.
+
+    Args:
+        sweep: which points are worth measuring.
+        timed: the most utterances that are run through the engine; evenly from all.
+        waited: the most of them that are run as streams too.
+    """
+
+    sweep: SweepSpec = field(default_factory=SweepSpec)
+    timed: int = 200
+    waited: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """All points that were measured.
+
+    Args:
+        points: those that others dominate too.
+        checked: answers of the engine that were compared with what was computed.
+        differing: those of them that had another number of errors.
+    """
+
+    points: tuple[Point, ...]
+    checked: int
+    differing: int
+
+
+def measure_points(
+    bundle: Bundle,
+    models: Mapping[str, MemberModel],
+    heard: Mapping[str, Outputs],
+    kind: Kind,
+    home: Path,
+    spec: DialSpec,
+    progress: Progress,
+) -> Trial:
+    """The operating points of a bundle, measured on this machine.
+
+    Args:
+        models: its members by name, or itself.
+        heard: what they said of ``dev``, where points are chosen, and of ``test`` where that is
+            other data, where they are measured; else they are measured on speakers of dev who
+            were left out.
+        kind: of the members.
+    """
+    last = heard.get("test", heard["dev"])
+    if bundle.massive is None:
+        judge = _judge_alone(last, kind)
+        plans = [Plan(ALONE, (), judge.alone[0], 0.0)]
+        found = [Outcome(judge.alone[0], float(last.costs[0].multiply_adds or 0), (1.0,))]
+        counted = last.costs[0].multiply_adds is not None
+    else:
+        combination, early = bundle.massive.combining, bundle.massive.stop_early
+        table = Table(judge_of(heard["dev"], kind, combination), early)
+        plans = sweep(table, spec.sweep)
+        judge = judge_of(last, kind, combination)
+        there = Table(judge, early) if "test" in heard else table
+        found = [outcome(there, plan.stages) for plan in plans]
+        if "test" not in heard:
+            found = [
+                Outcome(plan.errors, one.cost, one.shares)
+                for plan, one in zip(plans, found, strict=True)
+            ]
+        counted = there.counted
+    points = [_point(plan, one, judge, counted) for plan, one in zip(plans, found, strict=True)]
+    return _timed(bundle, models, points, found, judge, home, spec, progress)
+
+
+def _judge_alone(heard: Outputs, kind: Kind) -> Judge:
+    return judge_of(heard, kind, Combination.equal("choose", 1))
+
+
+def _point(plan: Plan, found: Outcome, judge: Judge, counted: bool) -> Point:
+    """A point with everything but what only its engine tells."""
+    return Point(
+        name=plan.name,
+        stages=plan.stages,
+        error_rate=judge.rate(found.errors),
+        interval=judge.interval(found.errors),
+        utterances=len(judge.speakers),
+        speakers=len(set(judge.speakers) - {None}),
+        multiply_adds=round(found.cost) if counted else None,
+        shares=tuple(round(share, 4) for share in found.shares) if plan.stages else (),
+        rtf=0.0,
+        latency_ms=0.0,
+        wait_ms=0.0,
+        memory_mb=0.0,
+    )
+
+
+@dataclass(slots=True)
+class _Clock:
+    """What the engine showed of one point."""
+
+    work: float = 0.0
+    sound: float = 0.0
+    waits: list[float] = field(default_factory=list)
+    differing: int = 0
+
+
+def _timed(
+    bundle: Bundle,
+    models: Mapping[str, MemberModel],
+    points: Sequence[Point],
+    found: Sequence[Outcome],
+    judge: Judge,
+    home: Path,
+    spec: DialSpec,
+    progress: Progress,
+) -> Trial:
+    """Run points through the engine, in turn on each utterance, so that all meet the same noise."""
+    memory = _memory(models)
+    engine = whole(open_bundle(bundle.folder, home=home))
+    clocks = {point.name: _Clock() for point in points}
+    clips = judge.outputs.clips
+    places = np.linspace(0, len(clips) - 1, min(spec.timed, len(clips))).round().astype(int)
+    stream = max(1, len(places) // max(1, spec.waited))
+    for number, place in enumerate(places.tolist()):
+        samples = sound_of(clips[place], engine.sample_rate)
+        for point, computed in zip(points, found, strict=True):
+            clock = clocks[point.name]
+            errors = _run(engine, point, clips[place], samples, judge, clock)
+            clock.differing += bool(errors is not None and errors != computed.errors[place])
+            if number % stream == 0:
+                clock.waits.append(_wait(engine, point, clips[place], samples))
+        progress("time", number + 1, len(places))
+    engine.close()
+    differing = sum(clock.differing for clock in clocks.values())
+    if differing:
+        log.warning("%d answers of '%s' are not what was computed", differing, engine.name)
+    told = [_told(p, clocks[p.name], bundle, models, memory) for p in points]
+    return Trial(tuple(told), len(points) * len(places), differing)
+
+
+def _dialled(engine: Engine, point: Point) -> None:
+    """Set a massive model to a point that nobody stored yet."""
+    if isinstance(engine, MassiveEngine):
+        engine.dial = Dial(engine.name, True, (point,))
+
+
+def _run(
+    engine: Engine, point: Point, clip: Clip, samples: Samples, judge: Judge, clock: _Clock
+) -> float | None:
+    """Answer one utterance; gives the errors, None where the sound is cut for its length."""
+    kept = samples[: round(engine.max_seconds * engine.sample_rate)]
+    options = RecognizeOptions(language=clip.language, quality=point.name)
+    _dialled(engine, point)
+    started = time.perf_counter()
+    answer = engine.recognize(kept, options)
+    clock.work += time.perf_counter() - started
+    clock.sound += len(kept) / engine.sample_rate
+    if len(kept) < len(samples):
+        return None
+    return float(judge.counted([scored(clip, answer.text, None, None)])[0])
+
+
+def _wait(engine: Engine, point: Point, clip: Clip, samples: Samples) -> float:
+    """Seconds from the last sample of an utterance to the final answer."""
+    kept = samples[: round(engine.max_seconds * engine.sample_rate)]
+    options = RecognizeOptions(language=clip.language, quality=point.name)
+    _dialled(engine, point)
+    streaming = getattr(engine, "stream", None)
+    if streaming is None:
+        started = time.perf_counter()
+        engine.recognize(kept, options)
+        return time.perf_counter() - started
+    stream = streaming(options)
+    piece = round(PIECE_SECONDS * engine.sample_rate)
+    for first in range(0, len(kept), piece):
+        stream.accept(kept[first : first + piece])
+    started = time.perf_counter()
+    stream.finish()
+    return time.perf_counter() - started
+
+
+def _told(
+    point: Point,
+    clock: _Clock,
+    bundle: Bundle,
+    models: Mapping[str, MemberModel],
+    memory: Mapping[str, float],
+) -> Point:
+    """A point with what its engine showed."""
+    members = point.members or tuple(_heard(bundle, models))
+    first = point.stages[0].members if point.stages else members
+    return point.model_copy(
+        update={
+            "rtf": clock.work / max(clock.sound, 1e-9),
+            "wait_ms": 1000 * float(np.quantile(clock.waits, LATE)) if clock.waits else 0.0,
+            "latency_ms": max(_behind_ms(models[name]) for name in first) + point.chunk_ms,
+            "memory_mb": sum(memory[name] for name in members),
+        }
+    )
+
+
+def _heard(bundle: Bundle, models: Mapping[str, MemberModel]) -> list[str]:
+    """The members of a model as it is."""
+    if bundle.massive is None:
+        return list(models)
+    weights = bundle.massive.combining.weights
+    return [name for name, weight in zip(models, weights, strict=True) if weight > 0]
+
+
+def _behind_ms(model: MemberModel) -> float:
+    """How long after a sound a member's rows can have it, computing aside."""
+    if not isinstance(model, Bundle) or model.form.whole:
+        return 1000 * WHOLE_SECONDS  # nothing is heard before the end
+    features, form = model.features, model.form
+    frames = features.frame_length_ms + (form.stack - 1) * 1000 * features.frame_shift
+    return frames + 1000 * form.tail
+
+
+def _memory(models: Mapping[str, MemberModel]) -> dict[str, float]:
+    """What each member takes, megabytes: as much as the process grows, its weights at least."""
+    found, engines = {}, []
+    for name, model in models.items():
+        before = resident_mb()
+        engine = _opened(name, model)
+        engine.recognize(np.zeros(engine.sample_rate, np.float32), RecognizeOptions())
+        engines.append(engine)  # kept until all are there, so that none takes another's place
+        found[name] = max(resident_mb() - before, _weights_mb(model))
+    for engine in engines:
+        engine.close()
+    return found
+
+
+def _opened(name: str, model: MemberModel) -> Engine:
+    if isinstance(model, Bundle):
+        return BundleEngine(model)
+    return open_model(Model(name, name, model.kind, "pretrained", model.folder))
+
+
+def _weights_mb(model: MemberModel) -> float:
+    files = [model.graph] if isinstance(model, Bundle) else [model.folder / f for f in model.files]
+    return sum(path.stat().st_size for path in files) / 1e6
+
+
+def resident_mb() -> float:
+    """What this process holds now, megabytes; the most it ever held where that is not told."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return peak_memory_mb()
+    return pages * resource.getpagesize() / 1e6
+
+
+def machine() -> str:
+    """The machine in a few words, for people."""
+    name = platform.processor() or platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {platform.system()}"
