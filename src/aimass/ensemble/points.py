@@ -32,12 +32,14 @@ class Plan:
         errors: of each utterance of dev, of what was chosen by the same rule without its speaker;
             where the speakers are unknown or one, of the plan itself.
         cost: for a second of sound, on dev.
+        slack: the error that was allowed beyond that of the whole; None where nothing was chosen.
     """
 
     name: str
     stages: tuple[Stage, ...]
     errors: Counts
     cost: float
+    slack: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -76,10 +76,14 @@ def sweep(table: Table, spec: SweepSpec | None = None) -> list[Plan]:
     careful = _careful(held[: len(spec.shares)], whole, spec, table)
     cheapest = min(range(len(table.costs)), key=lambda m: (table.costs[m], m))
     alone = Chosen((frozenset({cheapest}),))
-    found = [(Chosen((table.whole,)), whole)]
-    found += [(chosen[n], held[n]) for n in (careful, *range(len(spec.shares), len(rules)))]
-    found += [(alone, walk(table, alone)[0])]
-    return _distinct([_plan(table, one, errors, everything) for one, errors in found])
+    allowed = [spec.slack] * len(spec.shares) + [rule.slack for rule in rules[len(spec.shares) :]]
+    found = [_plan(table, Chosen((table.whole,)), whole)]
+    found += [
+        _plan(table, chosen[number], held[number], allowed[number])
+        for number in (careful, *range(len(spec.shares), len(rules)))
+    ]
+    found += [_plan(table, alone, walk(table, alone)[0])]
+    return _distinct(found)
 
 
 def _search(table: Table, spec: SweepSpec, places: Places, rules: Sequence[_Rule]) -> list[Chosen]:
@@ -224,11 +228,11 @@ def _careful(held: Sequence[Counts], whole: Counts, spec: SweepSpec, table: Tabl
     return fine[0] if fine else len(held) - 1
 
 
-def _plan(table: Table, chosen: Chosen, errors: Counts, places: Places) -> Plan:
+def _plan(table: Table, chosen: Chosen, errors: Counts, slack: float | None = None) -> Plan:
     names = table.judge.outputs.names
-    cost = mean_cost(table, chosen, places)
+    cost = mean_cost(table, chosen, np.arange(len(table.seconds)))
     if chosen.sets == (table.whole,):
-        return Plan("all", (), errors, cost)
+        return Plan("all", (), errors, cost, slack)
     stages = tuple(
         Stage(
             members=tuple(names[member] for member in sorted(own)),
@@ -237,7 +241,8 @@ def _plan(table: Table, chosen: Chosen, errors: Counts, places: Places) -> Plan:
         )
         for own, threshold in zip(chosen.sets, (*chosen.thresholds, 0.0), strict=True)
     )
-    return Plan("-to-".join(_called(table, own) for own in chosen.sets), stages, errors, cost)
+    name = "-to-".join(_called(table, own) for own in chosen.sets)
+    return Plan(name, stages, errors, cost, slack)
 
 
 def _called(table: Table, members: Members) -> str:
