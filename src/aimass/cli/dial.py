@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from aimass.base.contract import RecognizeOptions
 from aimass.base.errors import RequestError
@@ -192,7 +192,7 @@ def _print_turned(turned: dict[str, Any], as_json: bool) -> None:
 
 def _table(points: list[dict[str, Any]]) -> Table:
     heads = ("error", "95 % interval", "multiply-adds", "rtf", "lag", "wait", "memory", "runs")
-    table = Table("point", *heads)
+    table = Table(Column("point", no_wrap=True), *heads)
     for point in points:
         low, high = point["interval"]
         adds = point.get("multiply_adds")
