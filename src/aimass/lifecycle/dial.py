@@ -20,14 +20,14 @@ from aimass.ensemble.kept import Outputs
 from aimass.evaluation.units import METRICS, Metric
 from aimass.lifecycle.combine import Purpose, heard_by_all, kind_of
 from aimass.lifecycle.combine import part as member_of
-from aimass.lifecycle.curve import write_curve
+from aimass.lifecycle.curve import PAGE, write_curve
 from aimass.lifecycle.gather import DEV, TEST, Data, ensembles
-from aimass.lifecycle.points import DialSpec, Trial, machine, measure_points
+from aimass.lifecycle.points import DialSpec, Trial, machine, measure_points, with_points
 from aimass.lifecycle.stages import fingerprint
 from aimass.registry import bundle as bundles
-from aimass.registry.bundle import Bundle, load_member
+from aimass.registry.bundle import Bundle, Manifest, load_member
 from aimass.registry.massive import MemberModel, pretrained_member
-from aimass.registry.points import Point, Wish, curve
+from aimass.registry.points import Wish
 from aimass.registry.store import Published, Registry
 from aimass.runtime.dial import Measured, keep, points_path
 from aimass.runtime.load import resolve
@@ -41,32 +41,19 @@ class Turned:
     """What measuring a dial gives.
 
     Args:
-        points: those that no other one dominates, from the cheapest to the costliest.
         page: the curve for people.
         published: the version that holds the points; None where they stand beside the bundle.
     """
 
     model: str
-    points: tuple[Point, ...]
     trial: Trial
-    machine: str
     page: Path
     published: Published | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        kept = {point.name for point in self.points}
-        return {
-            "model": self.model,
-            "machine": self.machine,
-            "points": [point.model_dump(mode="json") for point in self.points],
-            "dominated": [
-                p.model_dump(mode="json") for p in self.trial.points if p.name not in kept
-            ],
-            "checked": self.trial.checked,
-            "differing": self.trial.differing,
-            "page": str(self.page),
-        } | ({"version": self.published.version} if self.published else {})
+        version = {"version": self.published.version} if self.published else {}
+        return self.trial.to_dict(self.model) | {"page": str(self.page)} | version
 
 
 def measure_dial(
@@ -92,14 +79,10 @@ def measure_dial(
         purpose = _purpose(bundle, of_value([[s, fingerprint(c)] for s, c in sets.items()]))
         heard = heard_by_all(purpose, models, sets, stages, progress)
         trial = _measured(bundle, models, heard, purpose, config, spec, progress)
-    kept = tuple(curve(trial.points))
     about = f"{data.source.name}, {len((heard.get(TEST) or heard[DEV]).clips)} utterances"
-    found = Measured(model=reference, machine=machine(), data=about, points=kept)
+    found = Measured(model=reference, machine=machine(), data=about, points=trial.kept)
     keep(points_path(config.home, bundle.digest), found)
-    page = config.home / "dial/pages" / bundle.digest[:16]
-    told = Turned(bundle.manifest.name, kept, trial, found.machine, page / "index.html")
-    write_curve(page, told.to_dict(), kept, trial.points, bundle.manifest.metric)
-    return told
+    return _told(bundle.manifest, bundle.digest, trial, config)
 
 
 def pack_dial(
@@ -142,23 +125,23 @@ def pack_dial(
             shutil.copytree(bundle.folder, folder)
             made = bundles.load(folder)
         trial = _measured(made, everybody, heard, purpose, config, spec, progress)
-        kept = tuple(curve(trial.points))
-        made = with_points(made, kept, wish)
+        made = with_points(made, trial.kept, wish)
         published = Registry(config.home, config.registry_url).publish(made)
         shutil.rmtree(folder.parent, ignore_errors=True)
-    page = config.home / "dial/pages" / published.digest[:16]
-    told = Turned(published.name, kept, trial, machine(), page / "index.html", published)
-    write_curve(page, told.to_dict(), kept, trial.points, bundle.manifest.metric)
+    return _told(bundle.manifest, published.digest, trial, config, published)
+
+
+def _told(
+    manifest: Manifest,
+    digest: str,
+    trial: Trial,
+    config: Settings,
+    published: Published | None = None,
+) -> Turned:
+    page = config.home / "dial/pages" / digest[:16]
+    told = Turned(manifest.name, trial, page / PAGE, published)
+    write_curve(page, told.to_dict(), trial.kept, trial.points, manifest.metric)
     return told
-
-
-def with_points(bundle: Bundle, points: Sequence[Point], wish: Wish | None = None) -> Bundle:
-    """A bundle that is not published yet, with its operating points written into it."""
-    content = bundle.manifest.model_dump(mode="json", exclude={"format", "files", "points"})
-    content["points"] = [point.model_dump(mode="json") for point in points]
-    if wish:
-        content["dial"] = wish.model_dump(mode="json")
-    return bundles.write(bundle.folder, content, bundle.golden())
 
 
 def members_of(bundle: Bundle, home: Path) -> dict[str, MemberModel]:

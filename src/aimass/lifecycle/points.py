@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,10 @@ from aimass.ensemble.points import Outcome, Plan, Table, outcome
 from aimass.ensemble.sweep import SweepSpec, sweep
 from aimass.ensemble.ways import Kind, judge_of
 from aimass.ensemble.weigh import Judge
+from aimass.registry import bundle as bundles
 from aimass.registry.bundle import WHOLE_SECONDS, Bundle
 from aimass.registry.massive import MemberModel
-from aimass.registry.points import Point
+from aimass.registry.points import Point, Wish, curve
 from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.dial import Dial
 from aimass.runtime.evaluate import peak_memory_mb
@@ -70,6 +72,24 @@ class Trial:
     checked: int
     differing: int
 
+    @property
+    def kept(self) -> tuple[Point, ...]:
+        """Those that no other one dominates, from the cheapest to the costliest."""
+        return tuple(curve(self.points))
+
+    def to_dict(self, model: str) -> dict[str, Any]:
+        """Plain values for JSON."""
+        kept = self.kept
+        others = [point for point in self.points if point not in kept]
+        return {
+            "model": model,
+            "machine": machine(),
+            "points": [point.model_dump(mode="json") for point in kept],
+            "dominated": [point.model_dump(mode="json") for point in others],
+            "checked": self.checked,
+            "differing": self.differing,
+        }
+
 
 def measure_points(
     bundle: Bundle,
@@ -110,6 +130,19 @@ def measure_points(
         counted = there.counted
     points = [_point(plan, one, judge, counted) for plan, one in zip(plans, found, strict=True)]
     return _timed(bundle, models, points, found, judge, home, spec, progress)
+
+
+def with_points(bundle: Bundle, points: Sequence[Point], wish: Wish | None = None) -> Bundle:
+    """A bundle that is not published yet, with its operating points written into it.
+
+    Args:
+        wish: which of them is taken where nobody asks for one; the model as it is when None.
+    """
+    content = bundle.manifest.model_dump(mode="json", exclude={"format", "files", "points"})
+    content["points"] = [point.model_dump(mode="json") for point in points]
+    if wish:
+        content["dial"] = wish.model_dump(mode="json")
+    return bundles.write(bundle.folder, content, bundle.golden())
 
 
 def _judge_alone(heard: Outputs, kind: Kind) -> Judge:
