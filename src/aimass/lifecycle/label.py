@@ -1,7 +1,7 @@
 """`aimass compress label`: recordings with a teacher's words for labels, to train on."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def label(
     stages = Stages(config.home / "labelled")
     with stages.lock():
         clips, _ = said.audible(given, config.home / "cache/measurements", None, progress)
+        clips = [replace(clip, language=clip.language or language) for clip in clips]
         engine = opened(model, config.home)
         task = _task(model)
         scratch = stages.scratch("label", [pinned(model), fingerprint(given), language])
