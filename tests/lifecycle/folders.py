@@ -24,7 +24,7 @@ PLAIN: dict[str, Any] = {
     "data": {"train": "words"},
     "augment": {"policy": "clean", "joined": 1, "ramp": 0, "passes": 1},
     "training": {"epochs": 2, "batch_size": 16},
-    "members": [{"name": "small", "parameters": 30000}],
+    "members": [{"name": "small", "parameters": 30000, "subsampling": "stack"}],
 }
 """The quickest to train; it need not learn."""
 
