@@ -1,5 +1,6 @@
 """The curve of a model's operating points: JSON for programs, a page with a picture for people."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ def write_curve(
     for name in (PAGE, NUMBERS):
         (folder / name).chmod(0o644)  # both are made for others to read
     return folder / PAGE
+
+
+def read_points(folder: Path) -> tuple[Point, ...]:
+    """The points of a curve that `write_curve` wrote."""
+    plain = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+    return tuple(Point.model_validate(point) for point in plain["points"])
 
 
 def _curve(points: Sequence[Point], measured: Sequence[Point]) -> Drawing:
