@@ -26,7 +26,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,10 @@ import av
 import numpy as np
 import soundfile
 
-from aimass.base.contract import Hypothesis, RecognizeOptions, Segment, Word
+from aimass.audio.segment import segments
+from aimass.audio.types import Audio
+from aimass.audio.voice import voice_activity
+from aimass.base.contract import Engine, Hypothesis, RecognizeOptions, Samples, Segment, Word
 from aimass.base.files import write_json
 from aimass.data.corpus import Clip, Corpus, read
 from aimass.data.sound import sound_of
@@ -51,6 +54,7 @@ from aimass.runtime.load import load
 HEARING = ("moonshine-tiny-en", "whisper-tiny.en", "whisper-base", "pocketsphinx")
 MEMBERS = ("whisper-base", "whisper-tiny.en", "moonshine-tiny-en")
 N_BEST = 10
+RATE, LONGEST = 16000, 30.0
 KEY = spoken("en")
 FREQUENCY = VoteSpec(alpha=1)
 NOTES = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>|\.\.\.")
@@ -89,28 +93,34 @@ def hear(cache: Path, corpora: list[Corpus], models: list[str]) -> None:
             for number, clip in enumerate(corpus.clips):
                 if clip.id in answers:
                     continue
-                samples = sound_of(clip, engine.sample_rate)
-                begun = time.process_time()
-                alone = engine.recognize(samples, RecognizeOptions(word_times=False))
-                work = time.process_time() - begun
-                several = getattr(engine, "n_best", None)
-                timed = RecognizeOptions(language="en", word_times=True)
-                lists = (
-                    several(samples, timed, N_BEST)
-                    if several
-                    else (engine.recognize(samples, timed),)
-                )
-                answers[clip.id] = {
-                    "alone": plain(alone),
-                    "work": work,
-                    "seconds": len(samples) / engine.sample_rate,
-                    "n_best": [plain(one) for one in lists],
-                }
+                answers[clip.id] = [answered(engine, stretch) for stretch in stretches(clip)]
                 if number % 20 == 0:
                     write_json(path, answers)
                     print(model, corpus.source, number, file=sys.stderr, flush=True)
             write_json(path, answers)
         engine.close()
+
+
+def stretches(clip: Clip) -> Iterator[Samples]:
+    """A clip as engines take it: cut at pauses where it is longer than they hear in one piece."""
+    sound = [Audio(sound_of(clip, RATE)[None], RATE)]
+    for stretch in segments(sound, max_seconds=LONGEST, voice=voice_activity()):
+        yield stretch.samples
+
+
+def answered(engine: Engine, samples: Samples) -> dict[str, Any]:
+    begun = time.process_time()
+    alone = engine.recognize(samples, RecognizeOptions())
+    work = time.process_time() - begun
+    timed = RecognizeOptions(language="en", word_times=True)
+    several = getattr(engine, "n_best", None)
+    lists = several(samples, timed, N_BEST) if several else (engine.recognize(samples, timed),)
+    return {
+        "alone": plain(alone),
+        "work": work,
+        "seconds": len(samples) / RATE,
+        "n_best": [plain(one) for one in lists],
+    }
 
 
 def plain(found: Hypothesis) -> dict[str, Any]:
@@ -128,15 +138,25 @@ def plain(found: Hypothesis) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One clip and what the members said: each alone, and its list."""
+class Piece:
+    """What the members said to one stretch: each alone, and its list."""
 
-    clip: Clip
     alone: tuple[Hypothesis, ...]
     lists: tuple[tuple[Hypothesis, ...], ...]
 
 
-Way = Callable[[Heard], tuple[Word, ...]]
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One clip, of one stretch or several."""
+
+    clip: Clip
+    pieces: tuple[Piece, ...]
+
+    def said(self, way: "Way") -> tuple[Word, ...]:
+        return tuple(word for piece in self.pieces for word in way(piece))
+
+
+Way = Callable[[Piece], tuple[Word, ...]]
 
 
 def heard(cache: Path, paths: list[Path], models: Sequence[str]) -> list[Heard]:
@@ -151,13 +171,17 @@ def heard(cache: Path, paths: list[Path], models: Sequence[str]) -> list[Heard]:
             if None in own:
                 missing += 1
                 continue
-            alone = tuple(answer(one["alone"]) for one in own)
-            found.append(
-                Heard(clip, alone, tuple(tuple(map(answer, one["n_best"])) for one in own))
-            )
+            found.append(Heard(clip, tuple(map(piece, zip(*own, strict=True)))))
     if missing:
         print(f"{missing} clips are not heard by all models yet and are left out")
     return found
+
+
+def piece(raw: Sequence[dict[str, Any]]) -> Piece:
+    return Piece(
+        tuple(answer(one["alone"]) for one in raw),
+        tuple(tuple(map(answer, one["n_best"])) for one in raw),
+    )
 
 
 def answer(raw: dict[str, Any]) -> Hypothesis:
@@ -202,7 +226,7 @@ class Plan:
         weights = [max(rate, 1e-3) ** -self.power for rate in rates]
         return partial(self._least_risk if self.risk else self._voted, weights)
 
-    def _voted(self, weights: Sequence[float], one: Heard) -> tuple[Word, ...]:
+    def _voted(self, weights: Sequence[float], one: Piece) -> tuple[Word, ...]:
         ballots = []
         for weight, found in zip(weights, one.lists, strict=True):
             listed = found[: self.n]
@@ -210,7 +234,7 @@ class Plan:
             ballots += [ballot(h, weight * p) for h, p in zip(listed, shares, strict=True)]
         return vote(ballots, self.spec, KEY)
 
-    def _least_risk(self, weights: Sequence[float], one: Heard) -> tuple[Word, ...]:
+    def _least_risk(self, weights: Sequence[float], one: Piece) -> tuple[Word, ...]:
         found, listed = list[Candidate](), list[Hypothesis]()
         for number, (weight, own) in enumerate(zip(weights, one.lists, strict=True)):
             found += candidates(own[: self.n], weight, str(number), KEY)
@@ -230,20 +254,21 @@ POOLED = [
 RISKS = [Plan(power, N_BEST, t, risk=True) for power in (0.0, 1.0) for t in (1.0, 4.0)]
 
 
-def most_confident(one: Heard) -> tuple[Word, ...]:
+def most_confident(one: Piece) -> tuple[Word, ...]:
     ballots = [ballot(found[0]) for found in one.lists]
     return ballots[surest(ballots)].words
 
 
-def oracle(one: Heard, pool: Sequence[Hypothesis]) -> tuple[Word, ...]:
-    """The answer with the fewest errors, which only the reference can tell."""
-    said = units(one.clip.text, "wer", "en")
-    fewest = min(pool, key=lambda h: count_errors(said, units(h.text, "wer", "en")).total)
-    return ballot(fewest).words
+def oracle(data: Sequence[Heard], ways: Sequence[Way]) -> Scorecard:
+    """Of each clip the answer with the fewest errors, which only the reference can tell."""
+    answers = [counted(data, way) for way in ways]
+    best = [min(own, key=lambda found: found[1])[0] for own in zip(*answers, strict=True)]
+    rows = [scored(one, words) for one, words in zip(data, best, strict=True)]
+    return score(rows, "wer", "en")
 
 
 def carded(data: Sequence[Heard], way: Way) -> Scorecard:
-    return score([scored(one, way(one)) for one in data], "wer", "en")
+    return score([scored(one, one.said(way)) for one in data], "wer", "en")
 
 
 def scored(one: Heard, words: tuple[Word, ...]) -> Scored:
@@ -284,7 +309,7 @@ def counted(data: Sequence[Heard], way: Way) -> list[tuple[tuple[Word, ...], int
     """Each answer with its errors."""
     found = []
     for one in data:
-        words = way(one)
+        words = one.said(way)
         said = units(one.clip.text, "wer", "en")
         found.append((words, count_errors(said, units(text(words), "wer", "en")).total))
     return found
@@ -302,11 +327,11 @@ def voting(cache: Path, paths: list[Path], models: Sequence[str], output: Path |
     members = {name: carded(data, partial(said_alone, n)) for n, name in enumerate(models)}
     table = dict(members)
     table |= {
-        f"{n}, first of its list": carded(data, partial(first, i)) for i, n in enumerate(models)
+        f"{n}, first of its list": carded(data, partial(listed, i, 0)) for i, n in enumerate(models)
     }
-    table["oracle of the members"] = carded(data, lambda one: oracle(one, one.alone))
-    every = carded(data, lambda one: oracle(one, [h for own in one.lists for h in own]))
-    table["oracle of all alternatives"] = every
+    table["oracle of the members"] = oracle(data, [partial(said_alone, n) for n in range(count)])
+    every = [partial(listed, n, place) for n in range(count) for place in range(N_BEST)]
+    table["oracle of all alternatives"] = oracle(data, every)
     equal = [1.0] * count
     for plan in [*ROVER, Plan(n=N_BEST), Plan(n=N_BEST, risk=True)]:
         table[str(plan)] = carded(data, plan.way(equal))
@@ -331,12 +356,13 @@ def voting(cache: Path, paths: list[Path], models: Sequence[str], output: Path |
         write_json(output, {"best": best, "table": plain_cards, "against": versus})
 
 
-def said_alone(number: int, one: Heard) -> tuple[Word, ...]:
+def said_alone(number: int, one: Piece) -> tuple[Word, ...]:
     return ballot(one.alone[number]).words
 
 
-def first(number: int, one: Heard) -> tuple[Word, ...]:
-    return ballot(one.lists[number][0]).words
+def listed(number: int, place: int, one: Piece) -> tuple[Word, ...]:
+    """An alternative of a member; its last where it has fewer."""
+    return ballot(one.lists[number][: place + 1][-1]).words
 
 
 def row(name: str, card: Scorecard, other: Comparison | None) -> str:

@@ -59,11 +59,12 @@ def test_the_members_in_a_table(aimass: Command, published: Path) -> None:
         assert word in said.out
 
 
-def test_one_model_has_no_members(aimass: Command) -> None:
+def test_a_single_model_is_its_own_only_member(aimass: Command) -> None:
     said = aimass("eval", "--data", DIGITS, "--model", "digits", "--members", "--json")
-    assert (said.code, said.out) == (2, "")
-    assert "the members of 'digits', which is one model" in said.err
-    assert "several models that are served as one" in said.err
+    card = json.loads(said.out)
+    (row,) = card["members"]
+    assert (row["name"], row["error_rate"]) == ("digits", card["error_rate"])
+    assert row["interval"] == card["interval"]
 
 
 def test_the_commands_take_it(aimass: Command, many: Bundle) -> None:

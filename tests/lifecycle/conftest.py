@@ -18,8 +18,9 @@ LEARNS: dict[str, Any] = {
         {"name": "first", "parameters": 40000},
         {"name": "second", "parameters": 30000, "family": "recurrent", "training": {"epochs": 3}},
     ],
+    "ensemble": {"methods": ["geometric"]},
 }
-"""Two members, of which the first learns the words."""
+"""Two members, of which the first learns the words; the mean with the other one is worse."""
 
 
 @dataclass(frozen=True)

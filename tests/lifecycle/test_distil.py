@@ -299,13 +299,15 @@ def test_labels_by_a_teacher_can_be_trained_on(home: Path, tmp_path: Path) -> No
 
 
 class Counting(BundleEngine):
-    """The digits model; counts what it is asked and stops where it is told to."""
+    """The digits model; notes what it is asked and stops where it is told to."""
 
     asked = 0
     stop_at = -1
+    language: str | None = None
 
     def recognize(self, samples: Samples, options: RecognizeOptions) -> Hypothesis:
         self.asked += 1
+        self.language = options.language
         if self.asked == self.stop_at:
             raise KeyboardInterrupt
         return super().recognize(samples, options)
@@ -331,6 +333,19 @@ def test_asking_goes_on_where_it_was_stopped(tmp_path: Path, counting: Counting)
     assert found == whole and counting.asked == len(clips) + 1
     said.write(whole, tmp_path / said.FILE)
     assert said.read(tmp_path / said.FILE) == whole
+
+
+@pytest.mark.parametrize(
+    ("task", "language", "told"),
+    [("transcribe", "en", "en"), ("transcribe", "zh+en", None), ("classify", "zh", None)],
+)
+def test_a_teacher_is_told_the_one_language_of_words(
+    tmp_path: Path, counting: Counting, task: str, language: str, told: str | None
+) -> None:
+    clip = said.unlabelled(more(tmp_path)).clips[0]
+    found = said.answered(counting, clip, Task(task), language)
+    assert counting.language == told
+    assert found.text in ("two", "three") and found.answers == ((found.text, 1.0),)
 
 
 def fresh(folder: Path) -> Path:

@@ -39,14 +39,12 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled recordings: errors with their interval, time, memory."""
     from aimass.evaluation.report import write_html
-    from aimass.runtime.evaluate import dead_members, evaluate_members, members_of
+    from aimass.runtime.evaluate import dead_members, evaluate_members
     from aimass.runtime.evaluate import evaluate as evaluate_model
     from aimass.runtime.load import load
 
     name = model or settings().default_model
     engine = load(name)
-    if members:
-        members_of(engine)  # refused before the measuring
     with shown() as progress:
         measured = evaluate_model(
             engine,

@@ -24,8 +24,19 @@ from aimass.features.spec import Frames
 from aimass.models.model import SpeechModel
 from aimass.models.stem import Normalise
 
-__all__ = ["INPUTS", "OUTPUTS", "PARITY", "WINDOW", "cache", "export", "quantize", "trace"]
+__all__ = [
+    "INPUTS",
+    "OUTPUTS",
+    "PARITY",
+    "REVISION",
+    "WINDOW",
+    "cache",
+    "export",
+    "quantize",
+    "trace",
+]
 
+REVISION = 2  # of what is written: a build exports again what an older one left
 OPSET = 17
 WINDOW = 32  # frames a step in sherpa-onnx; ours takes any number
 PARITY = 1e-4

@@ -216,7 +216,7 @@ def _lesson(
             engine,
             clips,
             plan.task,
-            plan.languages[0],
+            plan.language,
             scratch,
             most=about.n_best,
             progress=progress,

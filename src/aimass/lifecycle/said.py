@@ -120,7 +120,7 @@ def ask(
     """What an engine answers to clips, going on where it was stopped.
 
     Args:
-        language: of clips that do not name theirs.
+        language: of clips that do not name theirs; ``zh+en`` stands for two.
         scratch: where answers are kept until all are there.
         most: answers to each, where the engine gives several.
     """
@@ -137,13 +137,17 @@ def ask(
 
 
 def answered(engine: Engine, clip: Clip, task: Task, language: str, most: int = 1) -> Told:
-    """What an engine answers to one clip; nothing where it hears nothing."""
+    """What an engine answers to one clip; nothing where it hears nothing.
+
+    It is told the language of words where there is but one.
+    """
     samples = sound_of(clip, engine.sample_rate)
     own = clip.language or language
-    options = RecognizeOptions(language=None if "+" in own else own)
+    known = task is Task.TRANSCRIBE and "+" not in own
+    options = RecognizeOptions(language=own if known else None)
 
     def written(found: Hypothesis) -> str:
-        return found.text if task is Task.CLASSIFY else normalise(found.text, own)
+        return found.text if task is Task.CLASSIFY else normalise(found.text, own.partition("+")[0])
 
     if most > 1 and hasattr(engine, "n_best"):
         listed = engine.n_best(samples, options, most)

@@ -93,7 +93,7 @@ def evaluate_members(
     metric: Metric | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Scorecard]:
-    """Measure each member of a massive model alone, on the same recordings.
+    """Measure each member of a model alone, on the same recordings.
 
     Args:
         data, split: as `evaluate`.
@@ -103,7 +103,6 @@ def evaluate_members(
         A scorecard by member, in the order of the model; none of members that are dead.
 
     Raises:
-        RequestError: a model without members.
         DataError, AudioError: as `evaluate`.
     """
     engine = load(model) if isinstance(model, str) else model
@@ -116,15 +115,8 @@ def evaluate_members(
 
 
 def members_of(engine: Engine) -> Mapping[str, Engine]:
-    """The engines of a massive model's members, by name. Raises: RequestError."""
-    if not isinstance(engine, MassiveEngine):
-        raise RequestError(
-            f"the members of '{engine.name}', which is one model",
-            expected="a massive model: several models that are served as one",
-            fix="Leave the members out, or build a massive model: members: N in a scenario",
-            param="members",
-        )
-    return engine.members
+    """The engines of a massive model's members, by name; a single model is its own only member."""
+    return engine.members if isinstance(engine, MassiveEngine) else {engine.name: engine}
 
 
 def dead_members(engine: Engine) -> dict[str, str]:
