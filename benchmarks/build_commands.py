@@ -1,16 +1,21 @@
 """Members of every family on isolated words, judged on speakers that no training heard.
 
     python benchmarks/build_commands.py PATH/commands20 --noise PATH/noise --rooms PATH/rir
-        [--folds 0 1 2 3] [--families conv recurrent attention] [--output results.json]
+        [--folds 0 1 2 3] [--families conv recurrent attention | --members 6]
+        [--output results.json]
 
 The speakers are dealt into six groups; fold i tests on group i, chooses on group i + 1, and trains
-on the other four. The figures over folds pool the utterances and draw whole speakers.
+on the other four. The figures over folds pool the utterances and draw whole speakers. With
+--members the members are those that a scenario plans by their number alone; the massive model that
+they make is measured beside them. A run that is stopped goes on when it is started again with the
+same --home.
 """
 
 import argparse
 import json
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +41,9 @@ def main() -> None:
     parser.add_argument("--rooms", type=Path)
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--families", nargs="+", default=FAMILIES)
+    parser.add_argument("--members", type=int, help="as many as a scenario plans")
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--passes", type=int, default=6)
     parser.add_argument("--policy", default="standard")
     parser.add_argument("--margin", type=float, help="silence around the speech of training clips")
     parser.add_argument("--pause", type=float, default=0.3, help="longest around a clip, seconds")
@@ -46,7 +53,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         home = (given.home or Path(scratch)).resolve()
-        rows: dict[str, list[UtteranceScore]] = {family: [] for family in given.families}
+        rows: dict[str, list[UtteranceScore]] = defaultdict(list)
         result: dict[str, Any] = {"folds": {}}
         for fold in given.folds:
             started = time.perf_counter()
@@ -65,7 +72,7 @@ def main() -> None:
 
 
 def fold_cards(given: argparse.Namespace, fold: int, home: Path) -> dict[str, Scorecard]:
-    """The test scorecard of each family."""
+    """The test scorecard of each member, and of all of them together."""
     corpus = corpora.read(given.data.resolve())
     splits = rotation(corpus.clips, GROUPS, fold)
     source = home / f"fold-{fold}.jsonl.gz"
@@ -89,10 +96,12 @@ def fold_cards(given: argparse.Namespace, fold: int, home: Path) -> dict[str, Sc
                 "noise": given.noise,
                 "rooms": given.rooms,
                 "pause": (0.02, given.pause),
+                "passes": given.passes,
             },
             "features": {"frame_length_ms": given.window},
             "training": {"epochs": given.epochs},
-            "members": [
+            "members": given.members
+            or [
                 {"name": family, "family": family, "parameters": 300_000}
                 for family in given.families
             ],
@@ -100,7 +109,8 @@ def fold_cards(given: argparse.Namespace, fold: int, home: Path) -> dict[str, Sc
     )
     with shown() as progress:
         built = build(scenario, config=Settings(home=home), progress=progress)
-    return {name: cards["test"] for name, cards in built.members.items()}
+    cards = {name: own["test"] for name, own in built.members.items()}
+    return cards | ({"massive": built.massive.cards["test"]} if built.massive else {})
 
 
 def told(card: Scorecard) -> dict[str, Any]:

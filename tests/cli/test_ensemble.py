@@ -50,7 +50,7 @@ def told(said: Said) -> Any:
 
 def test_a_plan_is_written_to_be_edited(aimass: Command, scenario: Path) -> None:
     said = aimass("ensemble", "grow", scenario, "--members", 4)
-    assert said.code == 0 and "recurrent-gammatone" in said.out and "90% by speaker" in said.out
+    assert said.code == 0 and "recurrent-long" in said.out and "90% by speaker" in said.out
     grown = scenario.with_name("x.grown.yaml")
     assert f"aimass build {grown}" in said.out
     text = grown.read_text()
