@@ -1,14 +1,17 @@
 """Members of every family on isolated words, judged on speakers that no training heard.
 
     python benchmarks/build_commands.py PATH/commands20 --noise PATH/noise --rooms PATH/rir
-        [--folds 0 1 2 3] [--families conv recurrent attention | --members 6]
+        [--folds 0 1 2 3] [--families conv recurrent attention | --members 6 | --ablation]
         [--output results.json]
 
 The speakers are dealt into six groups; fold i tests on group i, chooses on group i + 1, and trains
-on the other four. The figures over folds pool the utterances and draw whole speakers. With
---members the members are those that a scenario plans by their number alone; the massive model that
-they make is measured beside them. A run that is stopped goes on when it is started again with the
-same --home.
+on the other four. The figures over folds pool the utterances and draw whole speakers.
+
+With --members the members are those that a scenario plans by their number alone; the massive model
+that they make is measured beside them. --ablation trains what bench_ensemble.py holds against each
+other: members that differ by their seed, their family, what they hear, and what part of the
+speakers they hear; with --joint the families are trained jointly instead. --every 4 trains on each
+fourth clip. A run that is stopped goes on when it is started again with the same --home.
 """
 
 import argparse
@@ -32,6 +35,26 @@ from aimass.lifecycle.scenario import Scenario
 
 GROUPS = 6
 FAMILIES = ("conv", "recurrent", "attention")
+LONG, GAMMATONE = {"frame_length_ms": 50.0}, {"kind": "gammatone"}
+HEARD: tuple[dict[str, Any], ...] = (
+    {"name": "conv", "family": "conv"},
+    {"name": "recurrent-long", "family": "recurrent", "seed": 3, "features": LONG},
+    {"name": "attention-gammatone", "family": "attention", "seed": 4, "features": GAMMATONE},
+)
+BAG = {"share": 0.8, "by": "speaker"}
+ABLATION: tuple[dict[str, Any], ...] = (
+    *HEARD,
+    {"name": "conv-s1", "family": "conv", "seed": 1},
+    {"name": "conv-s2", "family": "conv", "seed": 2},
+    {"name": "recurrent", "family": "recurrent", "seed": 3},
+    {"name": "attention", "family": "attention", "seed": 4},
+    *({**one, "name": f"{one['name']}-bag", "bag": BAG} for one in HEARD),
+)
+JOINT: tuple[dict[str, Any], ...] = (
+    {"name": "conv-joint", "family": "conv"},
+    {"name": "recurrent-joint", "family": "recurrent", "seed": 3},
+    {"name": "attention-joint", "family": "attention", "seed": 4},
+)
 
 
 def main() -> None:
@@ -42,6 +65,12 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     parser.add_argument("--members", type=int, help="as many as a scenario plans")
+    parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--joint", type=float, default=0.0, help="how members pull each other")
+    parser.add_argument(
+        "--parameters", type=int, default=300_000, help="of each, but with --members"
+    )
+    parser.add_argument("--every", type=int, default=1, help="take every n-th training clip alone")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--passes", type=int, default=6)
     parser.add_argument("--policy", default="standard")
@@ -75,10 +104,10 @@ def fold_cards(given: argparse.Namespace, fold: int, home: Path) -> dict[str, Sc
     """The test scorecard of each member, and of all of them together."""
     corpus = corpora.read(given.data.resolve())
     splits = rotation(corpus.clips, GROUPS, fold)
-    source = home / f"fold-{fold}.jsonl.gz"
+    source = home / f"fold-{fold}-{given.every}.jsonl.gz"
     if not source.exists():
         home.mkdir(parents=True, exist_ok=True)
-        parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+        parts = {"train": splits.train[:: given.every], "dev": splits.dev, "test": splits.test}
         manifest.write(
             [replace(clip, split=name) for name, clips in parts.items() for clip in clips],
             source,
@@ -86,7 +115,7 @@ def fold_cards(given: argparse.Namespace, fold: int, home: Path) -> dict[str, Sc
         )
     scenario = Scenario.model_validate(
         {
-            "name": f"commands-fold{fold}",
+            "name": f"commands-fold{fold}" + ("-joint" if given.joint else ""),
             "task": "classify",
             "language": "zh+en",
             # Seven clips hold nothing above -60 dB.
@@ -100,17 +129,23 @@ def fold_cards(given: argparse.Namespace, fold: int, home: Path) -> dict[str, Sc
             },
             "features": {"frame_length_ms": given.window},
             "training": {"epochs": given.epochs},
-            "members": given.members
-            or [
-                {"name": family, "family": family, "parameters": 300_000}
-                for family in given.families
-            ],
+            "joint": given.joint,
+            "members": planned(given),
         }
     )
     with shown() as progress:
         built = build(scenario, config=Settings(home=home), progress=progress)
     cards = {name: own["test"] for name, own in built.members.items()}
     return cards | ({"massive": built.massive.cards["test"]} if built.massive else {})
+
+
+def planned(given: argparse.Namespace) -> int | list[dict[str, Any]]:
+    """The members that were asked for."""
+    if given.members:
+        return int(given.members)
+    named = [{"name": family, "family": family} for family in given.families]
+    chosen = ABLATION if given.ablation else JOINT if given.joint else named
+    return [{**one, "parameters": given.parameters} for one in chosen]
 
 
 def told(card: Scorecard) -> dict[str, Any]:
