@@ -44,23 +44,24 @@ _LONG = {"kind": "fbank", "frame_length_ms": 50.0}
 _KINDS = (
     _Kind("conv", "conv"),
     _Kind("recurrent-long", "recurrent", _LONG),
-    _Kind("attention-gammatone", "attention", {"kind": "gammatone"}),
+    _Kind("attention", "attention", {"kind": "fbank"}),
     _Kind("conv-long", "conv", _LONG, heard={"bag": {"share": 0.9, "by": "speaker"}}),
     _Kind(
-        "recurrent-gammatone",
         "recurrent",
-        {"kind": "gammatone"},
+        "recurrent",
+        {"kind": "fbank"},
         heard={"sampling_temperature": 2.0},
         other_policy=True,
     ),
     _Kind(
+        "attention-long",
         "attention",
-        "attention",
-        {"kind": "fbank"},
+        _LONG,
         heard={"bag": {"share": 0.9, "by": "utterance"}},
         other_tokens=True,
     ),
-    _Kind("conv-gammatone", "conv", {"kind": "gammatone", "compression": "pcen"}),
+    # Bands of the time domain take twenty times the work of mel bands, so they come late.
+    _Kind("conv-gammatone", "conv", {"kind": "gammatone"}),
     _Kind("recurrent-pcen", "recurrent", {"kind": "fbank", "compression": "pcen"}),
     _Kind(
         "attention-pcen",
