@@ -2,12 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from aimass.base.settings import Settings
+from aimass.data.corpus import read as read_corpus
+from aimass.evaluation.scorecard import Scored, score
+from aimass.lifecycle.gather import Data, published
 from aimass.lifecycle.scenario import read
 from aimass.registry import bundle as bundles
 from aimass.registry.store import Registry
@@ -128,6 +133,34 @@ def test_models_that_are_there_become_one(aimass: Command, twice: Registry, word
     refused(said, 2, "a budget of 1e-09 rtf")
 
 
+def test_what_is_measured_on_is_not_fitted_on(words: Path) -> None:
+    sets = Data(words).sets()  # no dev split
+    assert {clip.id for clip in sets["dev"].clips}.isdisjoint(c.id for c in sets["test"].clips)
+    assert len(sets["dev"].clips) + len(sets["test"].clips) == len(read_corpus(words).clips)
+    assert list(Data(words, split="test").sets()) == ["dev"]
+
+
+def test_what_serves_stays_where_the_new_model_is_worse(
+    home: Path, twice: Registry, words: Path
+) -> None:
+    serving, new = (bundles.load(home.parent / name) for name in ("one", "other"))
+    text = (new.folder / bundles.MANIFEST).read_text()
+    text = text.replace('name = "other"', 'name = "one"').replace(
+        "[licences]", "[licences]\nmore = '0'"
+    )
+    (new.folder / bundles.MANIFEST).write_text(text)
+    new, config = bundles.load(new.folder), Settings(home=home)
+    assert new.digest != serving.digest
+    sets = {"dev": read_corpus(words).split("test").whole()}
+    wrong = [Scored(clip.id, clip.speaker, clip.text, "nine") for clip in sets["dev"].clips]
+    right = [replace(one, hypothesis=one.reference) for one in wrong]
+    assert published(new, {"dev": score(wrong, "wer")}, sets, config).aliases == ("candidate",)
+    found = twice.resolve("one", "production")
+    assert found is not None and found.digest == serving.digest
+    aliases = published(new, {"dev": score(right, "wer")}, sets, config).aliases
+    assert aliases == ("candidate", "production")
+
+
 def refused(said: Said, code: int, *words: str) -> None:
     assert said.code == code
     for word in words:
@@ -138,7 +171,12 @@ def test_what_does_not_go_together(aimass: Command, home: Path, words: Path) -> 
     data = ["--data", words, "--split", "train"]
     refused(aimass("ensemble", "combine", "a b", "digits", *data), 2, "'a b' as the name")
     refused(aimass("ensemble", "combine", "x", "digits", "none", *data), 5, "no model 'none'")
+    refused(aimass("ensemble", "combine", "x", "digits", *data), 2, "two models or more")
     refused(aimass("ensemble", "prune", "digits", *data), 2, "'digits', a single model")
-    refused(aimass("ensemble", "combine", "x", "digits", *data, "--method", "magic"), 2, "one of")
+    refused(
+        aimass("ensemble", "combine", "x", "digits", "digits", *data, "--method", "magic"),
+        2,
+        "one of",
+    )
     refused(aimass("ensemble", "soup", "x", "digits", "none", *data), 5, "no model 'none'")
     refused(aimass("ensemble", "soup", "x", "digits", "digits", *data), 2, "no weights to average")

@@ -139,3 +139,11 @@ def test_killed_between_members_and_resumed(tables: Path, tmp_path: Path) -> Non
 def _epochs(builds: Path) -> int:
     logs = list(builds.glob("unfinished/train-*/log.jsonl"))
     return max((len(log.read_text().splitlines()) for log in logs), default=0)
+
+
+def test_models_that_are_there_already_are_members_enough(home: Path, tmp_path: Path) -> None:
+    members = [{"engine": "digits"}, {"name": "again", "engine": "digits"}]
+    built = build(tiny_scenario(tmp_path, members=members), config=config(home))
+    assert built.member is None and built.massive is not None
+    assert built.massive.error_rate == built.members["again"]["dev"].error_rate
+    assert built.bundle.massive is not None and not built.failed

@@ -13,7 +13,7 @@ from aimass.cli.progress import shown
 
 app = typer.Typer(help="Massive models: many models, served as one.", no_args_is_help=True)
 
-Recordings = Annotated[Path, typer.Option(help="Labelled recordings; its dev split, or all.")]
+Recordings = Annotated[Path, typer.Option(help="Labelled recordings: dev, or all but test.")]
 Split = Annotated[str | None, typer.Option(help="The split to fit on, instead of dev.")]
 Test = Annotated[Path | None, typer.Option(help="Other recordings to measure on.")]
 Budget = Annotated[
@@ -42,7 +42,7 @@ def grow(
     if as_json:
         print_json(grown)
         return
-    heads = ("family", "hears", "augment", "trained on", "tokens", "seed")
+    heads = ("family", "parameters", "hears", "augment", "trained on", "tokens", "seed")
     table = Table(Column("member", overflow="fold"), *heads)
     for row in grown["members"]:
         table.add_row(*map(escape, _cells(row)))
@@ -169,7 +169,7 @@ def soup(
         return
     console, card = Console(soft_wrap=True), made.get("test", made["dev"])
     console.print(
-        f"{made['model']} version {made['version']} is published: the mean of "
+        f"{made['model']} version {made['version']} is {_state(made)}: the mean of "
         f"{', '.join(made['ingredients'])}; {card['metric']} {card['error_rate']:.2%}",
         markup=False,
         highlight=False,
@@ -179,10 +179,11 @@ def soup(
 def _cells(row: dict[str, Any]) -> list[str]:
     """A member as a row of the table of a plan."""
     if "engine" in row:
-        return [row["name"], row["engine"], "", "", "", "", ""]
+        return [row["name"], row["engine"], "", "", "", "", "", ""]
     features = row["features"]
     heard = [features["kind"], str(features.get("bins", "")), row.get("subsampling", "")]
     heard += [features["compression"]] if features["compression"] != "log" else []
+    heard += [f"{features['frame_length_ms']:g} ms"] if features["frame_length_ms"] != 25 else []
     bag = row.get("bag")
     drawn = [f"{bag['share']:.0%} by {bag['by']}"] if bag else []
     if row["sampling_temperature"] != 1:
@@ -191,12 +192,18 @@ def _cells(row: dict[str, Any]) -> list[str]:
     return [
         row["name"],
         row["family"],
+        f"{row['parameters']:,}",
         " ".join(word for word in heard if word),
         policy if isinstance(policy, str) else policy.get("name", "own"),
         ", ".join(drawn) or "everything",
         row["tokens"]["kind"],
         str(row["seed"]),
     ]
+
+
+def _state(made: dict[str, Any]) -> str:
+    serves = "production" in made["aliases"]
+    return "published" if serves else "kept as candidate, as what serves makes fewer errors"
 
 
 def _print_made(made: dict[str, Any], as_json: bool) -> None:
@@ -215,7 +222,7 @@ def _print_made(made: dict[str, Any], as_json: bool) -> None:
     card = made.get("test", made["dev"])
     low, high = card["interval"]
     console.print(
-        f"{made['model']} version {made['version']} is published: {made['method']} of "
+        f"{made['model']} version {made['version']} is {_state(made)}: {made['method']} of "
         f"{len(made['members'])} members, {card['metric']} {card['error_rate']:.2%} "
         f"(95 % interval {low:.2%} to {high:.2%}) on {card['utterances']} "
         f"{'test' if 'test' in made else 'dev'} utterances",

@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from aimass.base.contract import Progress, Task, no_progress
-from aimass.base.errors import AimassError, BundleError, DataError, ScenarioError, TrainingError
+from aimass.base.errors import (
+    AimassError,
+    BundleError,
+    DataError,
+    RequestError,
+    ScenarioError,
+    TrainingError,
+)
 from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
 from aimass.ensemble.ways import WaysSpec
@@ -47,13 +54,13 @@ from aimass.lifecycle.workers import noted, train_members
 from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
 from aimass.registry.massive import MemberModel
-from aimass.registry.store import PRODUCTION, Published, Registry
+from aimass.registry.store import CANDIDATE, PRODUCTION, Published, Registry
 from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.evaluate import evaluate
 from aimass.runtime.load import Model, resolve
 from aimass.runtime.massive import open_bundle
 
-CANDIDATE, MASSIVE = "candidate", "massive"
+MASSIVE = "massive"
 
 Folders = dict[str, Path]
 Failures = dict[str, Exception]
@@ -150,7 +157,7 @@ def build(
         massive = None
         try:
             massive = _massive(plan, packed, others, prepared, stages, config, progress)
-        except (DataError, BundleError) as error:
+        except (DataError, BundleError, RequestError) as error:
             if best is None:
                 raise
             failed[MASSIVE] = noted(MASSIVE, error)  # the best member is there all the same
@@ -321,7 +328,7 @@ def reason_of(error: Exception) -> str:
 
 def _refuse_too_few(jobs: list[Job], failed: Failures) -> None:
     """Stop where more than half of the members failed; a member on its own says why itself."""
-    if len(jobs) >= 2 * len(failed) and len(jobs) > len(failed):
+    if len(jobs) >= 2 * len(failed) and (not jobs or len(jobs) > len(failed)):
         return
     if len(jobs) == 1:
         raise failed[jobs[0].name]

@@ -1,15 +1,16 @@
 """`aimass ensemble combine`, `weigh` and `prune`: massive models of models that are there already.
 
-Everything is fitted on the split ``dev`` of the data, on all of it where there is none, and
+Everything is fitted on the split ``dev`` of the data, on all but ``test`` where there is none, and
 measured on ``test`` where that is other data. What a model said of a set is kept under
-``AIMASS_HOME/ensembles`` and asked no second time.
+``AIMASS_HOME/ensembles`` and asked no second time. A model that serves already under the name is
+replaced only by one that makes no more errors on the same recordings.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from aimass.decoding.combination import METHODS, Combination
 from aimass.ensemble.prune import PruneSpec, Unit, prune
 from aimass.ensemble.report import Report
 from aimass.ensemble.ways import Way, WaysSpec, judge_of, ways
+from aimass.evaluation.scorecard import Scorecard
 from aimass.evaluation.units import Metric, unspaced
 from aimass.lifecycle.combine import (
     Combined,
@@ -41,8 +43,10 @@ from aimass.lifecycle.stages import Stages, fingerprint
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle, load_member
 from aimass.registry.massive import MemberModel, pretrained_member
-from aimass.registry.store import Published, Registry
+from aimass.registry.store import CANDIDATE, PRODUCTION, Published, Registry
+from aimass.runtime.evaluate import evaluate
 from aimass.runtime.load import resolve
+from aimass.runtime.massive import open_bundle
 
 DEV, TEST = "dev", "test"
 
@@ -53,7 +57,7 @@ class Data:
 
     Args:
         source: of any layout of docs/data.md.
-        split: to fit on; ``dev``, or everything where there is none, when None.
+        split: to fit on; ``dev``, or all but ``test`` where there is none, when None.
         test: other recordings to measure on; the test split of `source` when None.
     """
 
@@ -66,10 +70,16 @@ class Data:
         whole = corpora.read(self.source)
         known = {clip.split for clip in whole.clips}
         split = self.split or (DEV if DEV in known else None)
-        found = {DEV: (whole.split(split) if split else whole).whole()}
+        if split is not None:
+            fitted = whole.split(split)
+        elif known > {TEST}:
+            fitted = replace(whole, clips=tuple(c for c in whole.clips if c.split != TEST))
+        else:
+            fitted, split = whole, TEST
+        found = {DEV: fitted.whole()}
         if self.test is not None:
             found[TEST] = corpora.read(self.test).split(TEST).whole()
-        elif split is not None and split != TEST and TEST in known:
+        elif split != TEST and TEST in known:
             found[TEST] = whole.split(TEST).whole()
         return found
 
@@ -88,6 +98,7 @@ class Gathered:
             "version": self.published.version,
             "folder": str(self.published.folder),
             "digest": self.published.digest,
+            "aliases": list(self.published.aliases),
             "reports": {name: str(path) for name, path in self.combined.reports.items()},
         } | self.combined.to_dict()
 
@@ -110,12 +121,19 @@ def combine_models(
     """
     config = config or settings()
     check_name(name)
+    if len(references) < 2:
+        raise RequestError(
+            f"{len(references)} model to combine",
+            expected="two models or more",
+            fix="Name another model, or use this one as it is",
+            param="models",
+        )
     models = models_of(references, config)
     with ensembles(config) as stages:
         sets = data.sets()
         purpose = _purpose(name, models, sets)
         combined = combine(purpose, models, sets, spec or WaysSpec(), stages, config, progress)
-        return _published(combined, config)
+        return Gathered(published(combined.bundle, combined.cards, sets, config), combined)
 
 
 def weigh_models(
@@ -181,8 +199,9 @@ def prune_model(
             Way(f"{own.method}, pruned", weights, rate, selection).to_dict(),
             Way("as it was", own, judge.rate(judge.errors(own.weights))).to_dict(),
         ]
-        return _published(
-            made(purpose, models, found, heard, sets, stages, config, progress), config
+        combined = made(purpose, models, found, heard, sets, stages, config, progress)
+        return Gathered(
+            published(combined.bundle, combined.cards, sets, config, spec.slack), combined
         )
 
 
@@ -204,11 +223,30 @@ def prune_of(budget: float | None, unit: Unit, slack: float) -> PruneSpec:
     return PruneSpec(budget=budget, unit=unit, slack=slack)
 
 
-def _published(combined: Combined, config: Settings) -> Gathered:
-    card = combined.cards.get(TEST, combined.cards[DEV])
-    keep_card(config.home, combined.bundle.digest, card)
+def published(
+    bundle: Bundle,
+    cards: Mapping[str, Scorecard],
+    sets: Mapping[str, Corpus],
+    config: Settings,
+    slack: float = 0.0,
+) -> Published:
+    """Publish a model; a candidate where what serves under its name makes fewer errors.
+
+    Args:
+        slack: the share of more errors that is taken.
+    """
+    last = TEST if TEST in cards else DEV
+    card = cards[last]
+    keep_card(config.home, bundle.digest, card)
     registry = Registry(config.home, config.registry_url)
-    return Gathered(registry.publish(combined.bundle), combined)
+    serving = registry.resolve(bundle.manifest.name, PRODUCTION)
+    if serving is None or serving.digest == bundle.digest:
+        return registry.publish(bundle)
+    engine = open_bundle(serving.folder, home=config.home)
+    before = evaluate(engine, sets[last], metric=card.metric)
+    engine.close()
+    worse = card.error_rate > before.error_rate * (1 + slack)
+    return registry.publish(bundle, CANDIDATE if worse else PRODUCTION)
 
 
 @contextmanager

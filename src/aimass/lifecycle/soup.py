@@ -19,8 +19,7 @@ from aimass.data.corpus import Corpus
 from aimass.data.sound import sound_of
 from aimass.evaluation.scorecard import Scorecard
 from aimass.features.stream import extract
-from aimass.lifecycle.due import keep_card
-from aimass.lifecycle.gather import DEV, TEST, Data, check_name, ensembles, models_of
+from aimass.lifecycle.gather import DEV, Data, check_name, ensembles, models_of, published
 from aimass.lifecycle.members import FEATURES, MODEL, TAIL, WEIGHTS, judged, padded
 from aimass.lifecycle.pack import Packing, card_of, export_member, manifest_of_graphs, pack_graphs
 from aimass.lifecycle.stages import fingerprint
@@ -28,7 +27,7 @@ from aimass.models.model import SpeechModel
 from aimass.models.spec import ModelSpec
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle
-from aimass.registry.store import Published, Registry
+from aimass.registry.store import Published
 from aimass.training.checkpoint import mean_of
 from aimass.training.dev import DevSet
 from aimass.training.soup import ingredients
@@ -57,6 +56,7 @@ class Soup:
             "version": self.published.version,
             "folder": str(self.published.folder),
             "digest": self.published.digest,
+            "aliases": list(self.published.aliases),
             "ingredients": list(self.taken),
         } | {split: card.summary() for split, card in self.cards.items()}
 
@@ -107,9 +107,7 @@ def soup_models(
         packed = stages.run("pack", [manifest, graphs.name, every], pack)
         bundle = bundles.load(packed / "bundle")
         cards = {split: card_of(packed, split) for split in sets}
-        keep_card(config.home, bundle.digest, cards.get(TEST, cards[DEV]))
-        published = Registry(config.home, config.registry_url).publish(bundle)
-    return Soup(published, tuple(taken), cards)
+        return Soup(published(bundle, cards, sets, config), tuple(taken), cards)
 
 
 def _alike(models: dict[str, Any]) -> dict[str, Bundle]:

@@ -19,7 +19,7 @@ from aimass.base.errors import BundleError, ServiceError, UnknownModel
 from aimass.base.files import new_folder
 from aimass.registry.bundle import Bundle, load
 
-PRODUCTION = "production"
+PRODUCTION, CANDIDATE = "production", "candidate"
 _DIGEST, _FOLDER = "aimass.digest", "aimass.folder"
 
 
