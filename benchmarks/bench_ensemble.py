@@ -15,6 +15,8 @@ called by what makes them differ; --list shows them. A description says the same
                 "members": {"conv": "path/to/bundle", "whisper": "whisper-base"}}],
      "arms": {"all": "*"}}
 
+--sets DEV TEST gives other recordings to fit and to test on than those that the builds prepared.
+
 An arm is a set of members: names with wildcards, parted by commas; ! before one takes away. Each
 fold fits on its dev set and is tested on its test set; figures pool the folds and draw whole
 speakers. ``best on dev`` is the member with the fewest errors on each fold's dev set, ``best on
@@ -86,12 +88,13 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=[], metavar="NAME=GLOB,GLOB")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--only", default="*", help="builds with these names, such as 'commands-*'")
+    parser.add_argument("--sets", type=Path, nargs=2, help="manifests to fit and to test on")
     parser.add_argument("--cache", type=Path, required=True, help="keeps what members said")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--list", action="store_true", help="show folds and members, and stop")
     given = parser.parse_args()
     folds, arms = described(given.description) if given.description else ([], {})
-    folds += discovered(given.homes, given.only)
+    folds += discovered(given.homes, given.only, given.sets)
     arms |= dict(one.split("=", 1) for one in given.arms)
     for fold in folds:
         sizes = ", ".join(f"{len(fold.sets[split].clips)} {split}" for split in SPLITS)
@@ -122,7 +125,7 @@ def described(path: Path) -> tuple[list[Fold], dict[str, str]]:
     return folds, dict(plain.get("arms", {}))
 
 
-def discovered(homes: Sequence[str], only: str) -> list[Fold]:
+def discovered(homes: Sequence[str], only: str, paths: Sequence[Path] | None = None) -> list[Fold]:
     """The folds of all builds below some homes; builds with the same test set are one fold."""
     folds: dict[str, Fold] = {}
     found: list[tuple[str, str, Bundle]] = []  # fold, prefix, member
@@ -134,7 +137,8 @@ def discovered(homes: Sequence[str], only: str) -> list[Fold]:
             packed = newest(build, f"pack-*/bundle/{MANIFEST}")
             if prepared is None or not packed or not fnmatchcase(build.name, only):
                 continue
-            sets = {s: corpora.read(prepared.with_name(f"{s}.jsonl.gz")) for s in SPLITS}
+            own = paths or [prepared.with_name(f"{s}.jsonl.gz") for s in SPLITS]
+            sets = {s: corpora.read(path).whole() for s, path in zip(SPLITS, own, strict=True)}
             key = of_clips(sets["test"]) + of_clips(sets["dev"])
             folds.setdefault(key, Fold(build.name, sets))
             found += [(key, prefix, load_bundle(path.parent)) for path in packed]

@@ -8,6 +8,13 @@ and trains streaming CTC members; ``commands`` takes isolated words of unseen sp
 build_commands.py). Each test set also comes over a telephone (300 to 3400 Hz, 8 kHz, G.711) and in
 noise at 10 dB; digit strings as well at 10 to 20 dB. The noises of the tests are not those of the
 training: of the files in PATH/noise, every second one is heard in tests alone.
+
+``digits --members 4`` trains so many planned members on augmented sound instead, and leaves strings
+in noise at 10 to 20 dB of the dev takes (HOME/strings-dev.jsonl.gz, noises of the training) and of
+the test takes (HOME/strings-test.jsonl.gz), on which bench_ensemble.py combines them::
+
+    python benchmarks/bench_ensemble.py HOME --only digits-augmented --cache HOME/cache
+        --sets HOME/strings-dev.jsonl.gz HOME/strings-test.jsonl.gz
 """
 
 import argparse
@@ -78,6 +85,7 @@ def main() -> None:
     parser.add_argument("--rooms", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--family", default="conv")
+    parser.add_argument("--members", type=int, help="of one massive model, of digits")
     parser.add_argument("--home", type=Path, help="keep builds here, so that they resume")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
@@ -89,16 +97,22 @@ def main() -> None:
         splits = digit_splits(corpus) if given.kind == "digits" else word_splits(corpus)
         manifest.write(splits, home / f"{given.kind}.jsonl.gz", licence=corpus.licence)
         test = [clip for clip in splits if clip.split == "test"]
+        augmented = {
+            "policy": HARD.to_dict(),
+            "noise": train_noise,
+            "rooms": given.rooms.resolve(),
+        }
+        if given.members:
+            dev = [clip for clip in splits if clip.split == "dev"]
+            for split, clips, noise in (("dev", dev, train_noise), ("test", test, test_noise)):
+                found = in_noise_strings(clips, home / "tests" / f"{split} strings", noise)
+                path = home / f"strings-{split}.jsonl.gz"
+                manifest.write(found.clips, path, licence=corpus.licence)
+            built(given, "augmented", augmented, home)
+            return
         sets = versions(given.kind, test, home, test_noise)
         result = {}
-        for name, augment in {
-            "clean": {"policy": "clean"},
-            "augmented": {
-                "policy": HARD.to_dict(),
-                "noise": train_noise,
-                "rooms": given.rooms.resolve(),
-            },
-        }.items():
+        for name, augment in {"clean": {"policy": "clean"}, "augmented": augmented}.items():
             engine = BundleEngine(built(given, name, augment, home))
             result[name] = {label: told(engine, data) for label, data in sets.items()}
             print(name, json.dumps(result[name], indent=2), flush=True)
@@ -148,6 +162,13 @@ def versions(kind: str, test: list[Clip], home: Path, noise: Path) -> dict[str, 
             folder = home / "tests" / f"{kind} {name}".replace(" ", "-").replace(",", "")
             found[name] = written(folder, clips, policy, rate, sounds)
     return found
+
+
+def in_noise_strings(clips: list[Clip], folder: Path, noise: Path) -> Corpus:
+    rate = 8000
+    return written(
+        folder, strings(clips, rate), in_noise(10, 20), rate, Sounds.read(noise, None, rate)
+    )
 
 
 def strings(test: Sequence[Clip], rate: int) -> list[tuple[Clip, Samples]]:
@@ -207,7 +228,7 @@ def built(given: argparse.Namespace, name: str, augment: dict[str, Any], home: P
             },
             "augment": augment | ({"joined": JOINED} if given.kind == "digits" else {}),
             "training": {"epochs": given.epochs},
-            "members": [{"family": given.family, "parameters": 300_000}],
+            "members": given.members or [{"family": given.family, "parameters": 300_000}],
         }
     )
     with shown() as progress:

@@ -123,6 +123,13 @@ def test_nothing_to_tune(tmp_path: Path) -> None:
         tune(scenario_file(tmp_path), config=config(tmp_path))
 
 
+def test_members_that_learn_jointly_are_not_tuned(tmp_path: Path) -> None:
+    scenario = scenario_file(tmp_path, tune=RANGES, joint=0.5, members=[{}, {"seed": 1}])
+    with pytest.raises(ScenarioError, match=r"'joint: 0\.5'.*trains each member alone") as caught:
+        tune(scenario, config=config(tmp_path))
+    assert caught.value.param == "joint" and "Remove 'joint'" in caught.value.fix
+
+
 GOOD: list[dict[str, Any]] = [
     {"training.epochs": {"low": 1, "high": 3}},
     {"augment.policy": {"choices": ["light", "strong"]}},

@@ -11,8 +11,9 @@ from torch import Tensor
 from aimass.base.errors import TrainingError
 from aimass.models.model import SpeechModel
 from aimass.models.spec import Family, ModelSpec
+from aimass.runtime.load import shipped
 from aimass.training.loop import train
-from aimass.training.start import WEIGHTS, save_weights, start_from
+from aimass.training.start import WEIGHTS, save_weights, start_from, whisper_of
 
 from . import tiny
 
@@ -90,6 +91,15 @@ def test_a_bundle_without_weights(tmp_path: Path, content: bytes | None) -> None
     with pytest.raises(TrainingError, match=r"weights\.safetensors cannot be read") as caught:
         start_from(tiny.fresh_model(), tmp_path)
     assert caught.value.fix
+
+
+def test_a_model_that_ships_with_the_package_is_no_start() -> None:
+    digits = shipped()["digits"]
+    for start in (lambda: start_from(tiny.fresh_model(), digits), lambda: whisper_of(digits)):
+        with pytest.raises(TrainingError, match="digits serves only") as caught:
+            start()
+        assert "ship with the package" in caught.value.expected
+        assert "start_from: NAME" in caught.value.fix
 
 
 @pytest.mark.parametrize("frozen", [True, False])

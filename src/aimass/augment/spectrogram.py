@@ -98,30 +98,6 @@ def hide(
     return _filled(batch, rows, columns, fill)
 
 
-def masked(
-    batch: Batch,
-    rng: np.random.Generator,
-    *,
-    fill: npt.NDArray[np.float32],
-    times: int = 2,
-    max_frames: int = 6,
-    bands: int = 2,
-    max_bins: int = 5,
-) -> Batch:
-    """As `hide`, with the widest masks given in frames and bins.
-
-    Args:
-        batch: features, shape ``(batch, frames, bins)``; not changed.
-        fill: what stands under a mask, shape ``(bins,)``, such as the mean feature.
-        times: masks along time, each up to ``max_frames`` wide.
-        bands: masks along frequency, each up to ``max_bins`` wide.
-    """
-    size, frames, bins = batch.shape
-    one = np.ones(size, np.int64)
-    rows = _stripes(rng, frames, one * frames, one * max_frames, times)
-    return _filled(batch, rows, _stripes(rng, bins, one * bins, one * max_bins, bands), fill)
-
-
 def _stripes(
     rng: np.random.Generator,
     length: int,

@@ -5,6 +5,7 @@ run in a process of its own (`aimass.lifecycle.workers`).
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
@@ -19,12 +20,14 @@ from torch import nn
 from aimass.augment.noise import Babble
 from aimass.augment.sounds import Sounds, shelf
 from aimass.base.contract import Progress, Samples, Task, no_progress
+from aimass.base.digests import of_file
 from aimass.base.errors import DataError, TrainingError
 from aimass.base.files import new_folder, write_json
 from aimass.base.randomness import torch_seed
 from aimass.data import corpus as corpora
 from aimass.data.corpus import Clip
 from aimass.data.sound import sound_of
+from aimass.decoding.forced import needed
 from aimass.features.cache import Cache
 from aimass.features.spec import FeatureSpec, Frames
 from aimass.features.stream import extract
@@ -62,6 +65,10 @@ HEADS: dict[Task, Head] = {
 }
 BINS = {8000: 40, 16000: 80}
 """Mel bands by sample rate, where the scenario names none."""
+MOST_IMPOSSIBLE = 0.1
+"""Share of the training texts that may need more frames than their sound has."""
+
+_LOGGER = logging.getLogger("aimass.build")
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +279,8 @@ def ready(job: Job, progress: Progress) -> Ready:
     front = FrozenFront(model, device) if shape.whisper and job.member.frozen else None
     trained = model if front is None else behind(model)
     examples = [_example(clip, job, features.sample_rate, symbols) for clip in clips["train"]]
+    if shape.head == "ctc":
+        _refuse_impossible(job, features, clips["train"], examples)
     examples += _unlabelled(job, features.sample_rate, symbols)
     sounds = _sounds(job, features.sample_rate)
     if any(step.kind == Babble.kind for step in augment_of(job).policy.steps):
@@ -486,6 +495,38 @@ def _example(clip: Clip, job: Job, rate: int, symbols: TokenSet | LabelSet) -> E
     )
 
 
+def _refuse_impossible(
+    job: Job, features: FeatureSpec, clips: Sequence[Clip], examples: Sequence[Example]
+) -> None:
+    """Tell of texts that need more frames than their sound has, of which CTC learns nothing.
+
+    The sound is taken as it was recorded, with the silence behind it.
+
+    Raises:
+        TrainingError: more than `MOST_IMPOSSIBLE` of all texts are such.
+    """
+    names, stack = [], job.member.stack
+    for clip, example in zip(clips, examples, strict=True):
+        assert clip.duration is not None  # a manifest says how long each clip is
+        frames = features.frames(round((clip.duration + TAIL) * features.sample_rate))
+        if needed(example.targets) > -(-frames // stack):
+            names.append(example.name)
+    if not names:
+        return
+    found = (
+        f"with 'stack: {stack}' the texts of {len(names)} of {len(examples)} training clips need "
+        f"more frames than their sound has, such as {names[0]}"
+    )
+    fix = "Lower its 'stack', or give it 'tokens' of which a text needs fewer: bpe, or words"
+    if len(names) > MOST_IMPOSSIBLE * len(examples):
+        raise TrainingError(
+            f"{found}; CTC learns nothing from them",
+            expected=f"at most {MOST_IMPOSSIBLE:.0%} of the clips like that",
+            fix=fix,
+        )
+    _LOGGER.warning("member '%s': %s; it learns nothing from them. %s", job.name, found, fix)
+
+
 def _unlabelled(job: Job, rate: int, symbols: TokenSet | LabelSet) -> list[Example]:
     """What a student hears that nobody labelled; without targets where posteriors teach.
 
@@ -560,13 +601,9 @@ def padded(samples: Samples, rate: int) -> Samples:
 
 
 def _names(clips: Sequence[Clip]) -> list[str]:
-    """What names the sound of each clip: its recording as it is now, and the stretch."""
-    names = []
-    for clip in clips:
-        state = clip.path.stat()
-        stretch = (clip.start, clip.duration)
-        names.append(f"{clip.path.resolve()} {state.st_size} {state.st_mtime_ns} {stretch}")
-    return names
+    """What names the sound of each clip, wherever it stands: its recording, and the stretch."""
+    digests = {path: of_file(path) for path in {clip.path for clip in clips}}
+    return [f"{digests[clip.path]} {(clip.start, clip.duration)}" for clip in clips]
 
 
 def _sounds(job: Job, rate: int) -> Sounds:

@@ -107,7 +107,7 @@ def tune(
     """Search, and write the scenario with the best values as a new file beside it.
 
     Raises:
-        ScenarioError: a scenario that declares no ranges, or is wrong.
+        ScenarioError: a scenario that declares no ranges, trains members jointly, or is wrong.
         TrainingError: no trial came to an end.
     """
     path, spec, config = Path(scenario), spec or TuneSpec(), config or settings()
@@ -120,6 +120,13 @@ def tune(
             fix="Write, for example: tune: {training.learning_rate: {low: 0.001, high: 0.01, "
             "log: true}}",
             param="tune",
+        )
+    if plan.joint:
+        raise ScenarioError(
+            f"{path} has 'joint: {plan.joint:g}', and a search trains each member alone",
+            expected="members that do not learn from each other while values are sought",
+            fix="Remove 'joint', tune, and write it into the tuned scenario for the build",
+            param="joint",
         )
     plan = spoken(plan)
     stages = Stages(config.home / "builds" / plan.name)

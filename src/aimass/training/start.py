@@ -14,6 +14,7 @@ from aimass.base.errors import TrainingError
 from aimass.models import ctranslate, whisper
 from aimass.models.model import SpeechModel
 from aimass.models.spec import ModelSpec, WhisperSpec
+from aimass.registry.bundle import MANIFEST
 
 WEIGHTS = "weights.safetensors"
 
@@ -116,6 +117,13 @@ def _read(bundle: Path) -> dict[str, Tensor]:
 @contextmanager
 def _opened(bundle: Path) -> Iterator[Any]:
     path = bundle / WEIGHTS
+    if (bundle / MANIFEST).is_file() and not path.is_file():
+        raise TrainingError(
+            f"{bundle} serves only: it holds no {WEIGHTS} to start from",
+            expected="one model that aimass built; models that ship with the package, and massive "
+            "models, hold no weights to train on",
+            fix="Build a model of this shape from a scenario, and set start_from: NAME of that one",
+        )
     try:
         with safe_open(path, "pt") as file:
             yield file
