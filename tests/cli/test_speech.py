@@ -1,6 +1,7 @@
 """`aimass data speak`, `voices` and `align`, as a person types them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import soundfile
 
 from aimass.data.corpus import read
+from aimass.data.split import hold_out
 from data.folders import DIGITS, rows_of
 
 from .conftest import Command
@@ -16,16 +18,33 @@ WORDS = ("three", "one", "four")
 RATE = 8000
 
 
+def spoken(path: Path, words: Sequence[str], number: int = 0) -> Path:
+    """A recording of digits with pauses."""
+    parts = [np.zeros(RATE // 2, np.float32)]
+    for word in words:
+        sound, rate = soundfile.read(DIGITS / rows_of([word])[number][0], dtype="float32")
+        assert rate == RATE
+        parts += [sound, np.zeros(RATE, np.float32)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.concatenate(parts), RATE)
+    return path
+
+
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
     """Three digits with pauses."""
-    parts = [np.zeros(RATE // 2, np.float32)]
-    for word in WORDS:
-        sound, rate = soundfile.read(DIGITS / rows_of([word])[0][0], dtype="float32")
-        assert rate == RATE
-        parts += [sound, np.zeros(RATE, np.float32)]
-    soundfile.write(tmp_path / "long.wav", np.concatenate(parts), RATE)
-    return tmp_path / "long.wav"
+    return spoken(tmp_path / "long.wav", WORDS)
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Path:
+    """Three recordings of two digits each, with their texts beside them."""
+    folder = tmp_path / "talks"
+    for number, name in enumerate(("monday", "tuesday", "late/monday")):
+        path = spoken(folder / f"{name}.wav", WORDS[:2], number)
+        path.with_suffix(".txt").write_text("Three,\none.\n", "utf-8")
+    (folder / "LICENSE").write_text("for all", "utf-8")
+    return folder
 
 
 def test_speaking_makes_a_corpus_and_goes_on(aimass: Command, tmp_path: Path) -> None:
@@ -107,6 +126,81 @@ def test_what_does_not_match_is_kept_apart(
     words = " ".join(clip.text for clip in (*sure, *apart)).split()
     assert sorted(words) == ["four", "rhubarb", "three"]
     assert [one["text"] for one in told["doubtful"]] == [clip.text for clip in apart]
+
+
+ALIGNING = ("--model", "digits", "--language", "en", "--shortest", 0)
+
+
+def test_recordings_are_aligned_shown_and_split(
+    aimass: Command, tmp_path: Path, talks: Path
+) -> None:
+    made = tmp_path / "made"
+    said = aimass("data", "align", talks, made / "talks.jsonl", *ALIGNING)
+    assert said.code == 0, said.err
+    assert "holds 6 clips of 3 recordings" in said.out
+    assert "nobody said who speaks in 3" in said.out
+    told = json.loads(aimass("data", "show", made, "--json").out)
+    assert (told["clips"], told["speakers"], told["licence"]) == (6, 3, "for all")
+    kept, held = hold_out(read(made).clips)
+    assert kept and held
+    assert not {clip.path for clip in kept} & {clip.path for clip in held}
+    assert {clip.speaker for clip in (*kept, *held)} == {"monday", "tuesday", "late/monday"}
+
+
+def test_manifests_of_several_calls_are_one_corpus(
+    aimass: Command, tmp_path: Path, talks: Path
+) -> None:
+    made = tmp_path / "made"
+    for name in ("monday", "tuesday"):
+        said = aimass(
+            "data", "align", talks / f"{name}.wav", talks / f"{name}.txt", made / f"{name}.jsonl",
+            "--speaker", "eva", *ALIGNING,
+        )  # fmt: skip
+        assert said.code == 0, said.err
+        assert "nobody said" not in said.out
+    assert [(clip.id, clip.speaker) for clip in read(made).clips] == [
+        ("monday-00000", "eva"), ("monday-00001", "eva"),
+        ("tuesday-00000", "eva"), ("tuesday-00001", "eva"),
+    ]  # fmt: skip
+
+
+def test_a_table_names_speakers_splits_and_texts(
+    aimass: Command, tmp_path: Path, talks: Path
+) -> None:
+    rows = (
+        ("audio", "text", "speaker", "split"),
+        ("monday.wav", "monday.txt", "eva", "train"),
+        ("late/monday.wav", "three one", "", "test"),
+        ("tuesday.wav", "three " * 500, "", ""),
+    )
+    table = talks / "table.csv"
+    table.write_text("".join(",".join(row) + "\n" for row in rows), "utf-8")
+    made = tmp_path / "made.jsonl"
+    said = aimass("data", "align", table, made, "--speaker", "bob", *ALIGNING)
+    assert said.code == 0, said.err
+    assert "tuesday could not be aligned" in said.out
+    assert [(clip.text, clip.speaker, clip.split) for clip in read(made).clips] == [
+        ("Three,", "eva", "train"), ("one.", "eva", "train"),
+        ("three", "bob", "test"), ("one", "bob", "test"),
+    ]  # fmt: skip
+
+
+def test_sources_of_no_use(aimass: Command, tmp_path: Path, talks: Path) -> None:
+    made = tmp_path / "made.jsonl"
+    text = talks / "monday.txt"
+    assert aimass("data", "align", talks / "monday.wav", text, made, *ALIGNING).code == 0
+    for source, code, found in (
+        ((talks, talks, text), 2, "3 files before the manifest"),
+        ((made,), 2, "a part of monday.wav"),
+        ((text,), 4, "is no data set"),
+    ):
+        said = aimass("data", "align", *source, tmp_path / "x.jsonl", *ALIGNING)
+        assert said.code == code
+        assert found in said.err
+    spoken(talks / "silent.wav", ["one"])
+    said = aimass("data", "align", talks, tmp_path / "x.jsonl", *ALIGNING)
+    assert said.code == 4
+    assert "silent.wav has no text beside it" in said.err
 
 
 @pytest.mark.parametrize(

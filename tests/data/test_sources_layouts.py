@@ -453,6 +453,37 @@ def test_manifests_of_cuts_are_splits(tmp_path: Path) -> None:
     refused(tmp_path, "cuts_all.jsonl", "names that end in train")
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz"])
+def test_manifests_of_cuts_of_any_name_are_one_corpus(tmp_path: Path, ending: str) -> None:
+    for name in ("monday", "tuesday", "tuesday.doubtful"):
+        manifest.write([Clip(name, spoken("one"), "one")], tmp_path / f"{name}.{ending}")
+    jsonl(tmp_path / "other.jsonl", {"audio_filepath": "a.wav", "text": "one"})
+    put(tmp_path / "yes/a.wav")
+    put(tmp_path / "no/a.wav")
+    corpus = read(tmp_path)
+    assert [(clip.id, clip.split) for clip in corpus.clips] == [
+        ("monday", None), ("tuesday", None),
+    ]  # fmt: skip
+    doubtful, other = corpus.layout.notes
+    assert f"tuesday.doubtful.{ending}" in doubtful
+    assert "other.jsonl" in other
+
+
+def test_licences_of_several_manifests_travel_together(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        clip = Clip(name, spoken("one"), "one")
+        manifest.write([clip], tmp_path / f"{name}.jsonl", licence=f"of {name in 'ab'}")
+    assert read(tmp_path).licence == "of True\nof False"
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", "torn", '{"text": "one"}', ""])
+def test_other_lines_do_not_make_a_folder_one_of_cuts(tmp_path: Path, line: str) -> None:
+    write(tmp_path / "train.jsonl", line)
+    for name in ("yes/a.wav", "no/a.wav"):
+        put(tmp_path / name)
+    assert read(tmp_path).layout.name == "a folder for each label"
+
+
 def test_languages_are_folded_and_synthetic_is_kept(tmp_path: Path) -> None:
     clip = Clip("a", spoken("one"), "one", language="en-GB", synthetic=True)
     manifest.write([clip], tmp_path / "cuts.jsonl")

@@ -19,7 +19,7 @@ from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
 from aimass.runtime.align import Alignment, Unit, align, beside, units
 from aimass.runtime.bundled import BundleEngine
-from aimass.runtime.cut import CutPlan, Cuts, cut, write
+from aimass.runtime.cut import CutPlan, Cuts, cut, lines
 from aimass.runtime.load import shipped
 from aimass.runtime.whisper import WhisperEngine
 from aimass.text.tokens import TokenSet
@@ -270,13 +270,15 @@ def test_clips_are_written_as_cuts_that_read_back(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     path.write_bytes(recording.getvalue())
     cuts = cut(aligned(recording, words), CutPlan(shortest=0))
-    write(cuts.sure, tmp_path / "cuts.jsonl", path, probe(path), "en")
+    whole = Clip("long", path, " ".join(words), "eva", language="en")
+    (tmp_path / "cuts.jsonl").write_text("".join(lines(cuts.sure, whole, probe(path), "free")))
     corpus = read(tmp_path / "cuts.jsonl")
     assert [clip.text for clip in corpus.clips] == words
     assert [(clip.start, clip.duration) for clip in corpus.clips] == [
         (one.start, one.duration) for one in cuts.sure
     ]
-    assert {clip.language for clip in corpus.clips} == {"en"}
+    assert {(clip.speaker, clip.language) for clip in corpus.clips} == {("eva", "en")}
+    assert corpus.licence == "free"
     loaded = list(CutSet.from_jsonl(tmp_path / "cuts.jsonl"))
     assert [one.custom["confidence"] > 0.3 for one in loaded] == [True] * len(words)
     assert loaded[2].load_audio().shape == (1, round(cuts.sure[2].duration * RATE))

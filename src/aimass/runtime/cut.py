@@ -5,14 +5,13 @@ marked as doubtful, and speech that the text does not have is told; nothing is d
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aimass.audio.types import AudioInfo
 from aimass.base.errors import RequestError
-from aimass.base.files import write_bytes
+from aimass.data.types import Clip
 from aimass.runtime.align import Alignment, Placed
 
 _MARGIN = 0.25  # seconds of pause that a clip keeps at either end
@@ -147,44 +146,45 @@ def _written(found: Alignment, own: Sequence[Placed]) -> str:
     return " ".join(found.text[own[0].unit.begin : own[-1].unit.stop].split())
 
 
-def write(
-    cuts: Sequence[Cut], path: Path, recording: Path, info: AudioInfo, language: str | None = None
-) -> None:
-    """Write clips as a Lhotse cut manifest, with confidence and doubts in ``custom``.
+def lines(cuts: Sequence[Cut], whole: Clip, info: AudioInfo, licence: str = "") -> Iterator[str]:
+    """The lines of a Lhotse cut manifest, with confidence and doubts in ``custom``.
 
     Args:
-        recording: the file that was aligned.
-        info: what is known of it; its duration must be.
+        whole: the recording that was cut; its id names the clips, and its speaker, language,
+            split and origin are theirs.
+        info: what is known of the recording; its duration must be.
+        licence: goes with the clips.
     """
     source = {
         "type": "file",
         "channels": list(range(info.channels)),
-        "source": str(recording.resolve()),
+        "source": str(whole.path.resolve()),
     }
     seconds = info.duration or 0.0
-    whole = {
-        "id": recording.stem,
+    recording = {
+        "id": whole.id,
         "sources": [source],
         "sampling_rate": info.rate,
         "num_samples": round(seconds * info.rate),
         "duration": seconds,
     }
-    lines = [
-        json.dumps(_line(one, f"{recording.stem}-{n:05d}", whole, language), ensure_ascii=False)
-        for n, one in enumerate(cuts)
-    ]
-    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+    shared = {"split": whole.split, "licence": licence, "synthetic": whole.synthetic}
+    for number, one in enumerate(cuts):
+        line = _line(one, f"{whole.id}-{number:05d}", whole) | {"recording": recording}
+        line["custom"] |= shared
+        yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
-def _line(one: Cut, name: str, recording: dict[str, Any], language: str | None) -> dict[str, Any]:
+def _line(one: Cut, name: str, whole: Clip) -> dict[str, Any]:
     said = {
         "id": name,
-        "recording_id": recording["id"],
+        "recording_id": whole.id,
         "start": 0.0,
         "duration": one.duration,
         "channel": 0,
         "text": one.text,
-        "language": language,
+        "speaker": whole.speaker,
+        "language": whole.language,
     }
     return {
         "id": name,
@@ -192,7 +192,6 @@ def _line(one: Cut, name: str, recording: dict[str, Any], language: str | None) 
         "duration": one.duration,
         "channel": 0,
         "supervisions": [said],
-        "recording": recording,
         "custom": {"confidence": round(one.confidence, 4), "doubts": list(one.doubts)},
         "type": "MonoCut",
     }

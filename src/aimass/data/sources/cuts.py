@@ -8,7 +8,7 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +17,42 @@ from aimass.data.sources.files import UNSTATED, is_file, language_of, licence_of
 from aimass.data.types import SPLITS, Clip, Corpus, Layout, Missing, split_named
 
 ENDINGS = (".jsonl", ".jsonl.gz")
+DOUBTFUL = ".doubtful"  # before the ending: clips that alignment keeps apart
 _LONGEST_LINE = 1 << 24  # characters; a cut may carry many supervisions and alignments
 _BROKEN = (AttributeError, KeyError, IndexError, TypeError, ValueError)
 
 
 def recognise(folder: Path) -> bool:
     """Whether a folder holds cuts, or recordings and supervisions."""
-    return bool(_named(folder, "cuts") or _pairs(folder))
+    return bool(_cuts(folder) or _pairs(folder))
 
 
 def read_folder(folder: Path) -> Corpus:
-    """Read a folder's manifests; ``*_recordings_train.jsonl.gz`` and its like are the splits.
+    """Read a folder's manifests as one corpus; ``*_recordings_train.jsonl.gz`` and its like are
+    the splits, and what alignment doubts is left out.
 
     Raises:
-        DataError: as `read`, or several manifests that are not named after splits.
+        DataError: as `read`, or manifests of which only some are named after splits.
     """
-    cuts, pairs = _named(folder, "cuts"), _pairs(folder)
+    cuts, pairs = _cuts(folder), _pairs(folder)
     paths = cuts or list(pairs)
     splits = {path: _split_in(path) for path in paths}
-    if len(paths) > 1 and not all(splits.values()):
+    if any(splits.values()) and not all(splits.values()):
         raise DataError(
             f"{folder} holds the manifests {some(path.name for path in paths)}",
-            expected="one manifest, or names that end in train, dev and test",
+            expected="names that end in train, dev and test, for all of them or for none",
             fix=f"Name one of them: aimass data show {paths[0]}",
         )
     corpora = [
         read(path, splits[path]) if cuts else _read_pair(path, pairs[path], splits[path])
         for path in paths
     ]
-    licence = next((c.licence for c in corpora if c.licence != UNSTATED), UNSTATED)
+    licences = dict.fromkeys(c.licence for c in corpora if c.licence != UNSTATED)
     clips = tuple(clip for corpus in corpora for clip in corpus.clips)
     missing = tuple(one for corpus in corpora for one in corpus.missing)
-    return Corpus(clips, licence, folder, corpora[0].layout, missing)
+    others = set(_manifests(folder)) - {*paths, *pairs, *pairs.values()}
+    layout = Layout(corpora[0].layout.name, notes=tuple(_notes(others)))
+    return Corpus(clips, "\n".join(licences) or UNSTATED, folder, layout, missing)
 
 
 def read(path: Path, split: str | None = None) -> Corpus:
@@ -202,31 +206,65 @@ def _sort(clip: Clip, where: str, clips: list[Clip], missing: list[Missing]) -> 
         missing.append(Missing(clip.id, "recording", found, clip.split))
 
 
-def _named(folder: Path, word: str) -> list[Path]:
+def _manifests(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if word in _stem(path).split("_") and path.name.endswith(ENDINGS)
+        if path.name.endswith(ENDINGS) and not path.name.startswith(".")
     )
+
+
+def _cuts(folder: Path) -> list[Path]:
+    """Manifests of cuts, by their name or by what they hold, but for those that are doubtful."""
+    return [
+        path
+        for path in _manifests(folder)
+        if not _is_doubtful(path) and ("cuts" in _words(path) or _begins_with_a_cut(path))
+    ]
+
+
+def _is_doubtful(path: Path) -> bool:
+    return path.name.endswith(tuple(DOUBTFUL + ending for ending in ENDINGS))
+
+
+def _begins_with_a_cut(path: Path) -> bool:
+    try:
+        _, first = next(_json_lines(path), (0, None))
+    except DataError:  # whatever it is, it does not say that it holds cuts
+        return False
+    return isinstance(first, dict) and {"recording", "supervisions"} <= first.keys()
+
+
+def _notes(left_out: Iterable[Path]) -> Iterator[str]:
+    """What is to be told of manifests that are not read."""
+    doubtful = sorted(path.name for path in left_out if _is_doubtful(path))
+    others = sorted(path.name for path in left_out if not _is_doubtful(path))
+    if doubtful:
+        yield f"left out, as text and sound do not agree: {some(doubtful)}"
+    if others:
+        yield f"not read, as they do not begin with a cut: {some(others)}"
 
 
 def _pairs(folder: Path) -> dict[Path, Path]:
     """Manifests of recordings, each with that of its supervisions."""
     found = {}
-    for path in _named(folder, "recordings"):
+    for path in _manifests(folder):
+        if "recordings" not in _words(path):
+            continue
         other = path.with_name(path.name.replace("recordings", "supervisions"))
         if other.is_file():
             found[path] = other
     return found
 
 
-def _stem(path: Path) -> str:
-    return path.name.partition(".jsonl")[0].replace("-", "_")
+def _words(path: Path) -> list[str]:
+    """The words of a manifest's name."""
+    return path.name.partition(".jsonl")[0].replace("-", "_").split("_")
 
 
 def _split_in(path: Path) -> str | None:
     """The split that the words of a manifest's name speak of."""
-    names = (split_named(word) for word in _stem(path).split("_"))
+    names = (split_named(word) for word in _words(path))
     return next((name for name in names if name), None)
 
 
