@@ -43,7 +43,8 @@ def test_programs_read_what_was_found(faulty: Report, written: Path) -> None:
     assert told["counts"] == {str(code): n for code, n in counts(faulty.findings).items()}
     assert told["counts"]["duplicate_other_text"] == 2
     assert set(told["stops"]) == {
-        "missing", "unreadable", "silent", "empty_text", "too_short_for_text", "too_short",
+        "missing", "unreadable", "unreadable_rate", "silent", "empty_text", "too_short_for_text",
+        "too_short",
     }  # fmt: skip
     assert told["columns"]["lang"] == "lang" and told["layout"]
     assert {row["name"] for row in told["statistics"]["split"]} == {"train", "dev", "test"}
@@ -57,7 +58,7 @@ def test_every_fault_is_on_the_page_and_can_be_heard(faulty: Report, written: Pa
     for code in counts(faulty.findings):
         assert f'id="{code}"' in page
         section = page.partition(f'id="{code}"')[2].partition("</section>")[0]
-        silent = code in {Code.MISSING, Code.UNREADABLE, Code.EMPTY_TEXT}
+        silent = code in {Code.MISSING, Code.UNREADABLE, Code.UNREADABLE_RATE, Code.EMPTY_TEXT}
         assert silent or "<audio" in section, code
 
 

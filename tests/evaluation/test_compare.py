@@ -123,3 +123,27 @@ def test_a_model_without_error_is_still_uncertain() -> None:
     none, some = card([0] * 50), card([1] + [0] * 49)
     low, high = contrast(some, none)
     assert low < 0 < high
+
+
+def test_few_speakers_are_no_surer_than_their_utterances() -> None:
+    some, more = [i % 10 < 2 for i in range(20)], [i % 10 < 3 for i in range(20)]
+    speakers = [f"s{i // 10}" for i in range(20)]  # both make two errors of ten, then three
+    before, now = (
+        score(
+            [
+                replace(row, speaker=speaker)
+                for row, speaker in zip(labelled(errors), speakers, strict=True)
+            ],
+            "classification_error",
+        )
+        for errors in (some, more)
+    )
+    for low, high in (compare(now, before).interval, contrast(now, before)):
+        assert low <= 0 < 0.1 < high
+    assert 0.5 < compare(before, now).chance_better < 1
+
+
+def test_all_wrong_is_still_uncertain() -> None:
+    every, most = card([1] * 20, speakers=2), card([1] * 19 + [0], speakers=2)
+    low, high = contrast(every, most)
+    assert low < 0 < high

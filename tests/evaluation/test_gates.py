@@ -127,3 +127,19 @@ def test_voiceprints_are_chosen_by_their_error_alone() -> None:
     apart = score_trials([Trial(0.9, "a", "a"), Trial(0.1, "a", "b")])
     mixed = score_trials([Trial(0.1, "a", "a"), Trial(0.9, "a", "b")])
     assert select({"mixed": mixed, "apart": apart}) == "apart"
+
+
+def test_voiceprints_that_have_become_worse() -> None:
+    apart = score_trials([Trial(0.9, "a", "a"), Trial(0.1, "a", "b")])
+    mixed = score_trials([Trial(0.1, "a", "a"), Trial(0.9, "a", "b")])
+    before, now = replace(apart, interval=(0.0, 0.2)), replace(mixed, interval=(0.3, 1.0))
+    assert not needs_retraining(before, before, Gates()).needed
+    assert not needs_retraining(before, now, Gates()).needed
+    assert "has risen" in needs_retraining(now, before, Gates()).reasons[0]
+
+
+def test_few_speakers_who_err_alike_are_no_reason() -> None:
+    now = card([0, 0, *[1] * 18], speakers=2)  # nine of ten for each of the two
+    assert not needs_retraining(now, now, Gates(error_rate=0.85, worst_speaker=0.85)).needed
+    alone = card([1], speakers=1)
+    assert not needs_retraining(alone, alone, Gates(error_rate=0.5, worst_speaker=0.5)).needed

@@ -49,6 +49,41 @@ def test_no_error_is_no_certainty(words: int) -> None:
         assert high == pytest.approx(3 / words, rel=0.03)
 
 
+@given(st.lists(st.integers(0, 15), min_size=1, max_size=20))
+def test_all_wrong_mirrors_all_right(lengths: list[int]) -> None:
+    speakers: list[str | None] = [f"s{place % 3}" for place in range(len(lengths))]
+    low, high = error_interval([0] * len(lengths), lengths, speakers)
+    if sum(lengths):
+        assert error_interval(lengths, lengths, speakers) == (1 - high, 1 - low)
+
+
+@pytest.mark.parametrize("speakers", [1, 2, 4, 12])
+def test_wrong_answers_are_as_sure_as_right_ones(speakers: int) -> None:
+    lengths = [5] * 120
+    errors = np.random.default_rng(3).binomial(5, 0.1, size=120).tolist()
+    names: list[str | None] = [f"s{place % speakers}" for place in range(120)]
+    low, high = error_interval(errors, lengths, names)
+    right = [n - e for e, n in zip(errors, lengths, strict=True)]
+    mirrored = error_interval(right, lengths, names)  # of other draws
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=0.01)
+
+
+@given(ROWS)
+def test_few_speakers_are_no_surer_than_their_utterances(rows: list[tuple[int, int, str]]) -> None:
+    errors, lengths, speakers = split(rows)
+    low, high = error_interval(errors, lengths, speakers)
+    least, most = error_interval(errors, lengths, [None] * len(rows))
+    assert low <= least <= most <= high
+
+
+@pytest.mark.parametrize("speakers", [2, 3, 4])
+def test_speakers_who_err_alike_by_chance(speakers: int) -> None:
+    errors = ([0] + [1] * 9) * speakers
+    names: list[str | None] = [f"s{place // 10}" for place in range(len(errors))]
+    low, high = error_interval(errors, [1] * len(errors), names)
+    assert low < 0.85 and high > 0.95
+
+
 def test_nothing_said_tells_nothing() -> None:
     assert error_interval([], [], []) == (0, 1)
     assert error_interval([2], [0], ["a"]) == (0, 2)

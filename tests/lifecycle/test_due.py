@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from aimass.base.errors import DataError, UnknownModel
 from aimass.cli.build import DUE
+from aimass.data.checks import Code
 from aimass.lifecycle.due import due
+from aimass.lifecycle.scenario import read
 from data.folders import digits_folder, rows_of, write_table
 
 from .conftest import Journey
@@ -41,6 +45,23 @@ def test_a_language_that_changed_does(journey: Journey, tmp_path: Path) -> None:
     assert told["published"]["error_rate"] < told["scorecard"]["error_rate"]
     code, said = command(journey.home, "due", journey.scenario, "--data", data)
     assert code == DUE and "must be trained again" in said and "Reason: the wer has" in said
+
+
+def test_what_the_scenario_excludes_is_left_out(
+    journey: Journey, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = recent(tmp_path / "recent", others=False)
+    soundfile.write(data / "audio/off.wav", np.zeros(8000), 8000)
+    with (data / "metadata.tsv").open("a", encoding="utf-8") as table:
+        table.write("audio/off.wav\ttheo\tzero\n")
+    plan = read(journey.scenario)
+    with pytest.raises(DataError, match=r"silent: 1.*exclude: \[silent\]"):
+        due(plan, data, config=config(journey.home))
+    section = plan.data.model_copy(update={"exclude": (Code.SILENT,)})
+    found = due(plan.model_copy(update={"data": section}), data, config=config(journey.home))
+    assert found.now.error_rate == found.published.error_rate
+    assert found.to_dict()["left_out"] == {"silent": 1}
+    assert "1 of the recent recordings are left out (silent: 1)" in caplog.messages
 
 
 def test_nothing_in_production(home: Path, journey: Journey, tmp_path: Path) -> None:

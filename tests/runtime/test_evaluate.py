@@ -1,6 +1,7 @@
 """Measuring: the errors are those of the recordings named, whole or cut out of longer ones."""
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from aimass.base.errors import AudioNotFound, DataError, RequestError, UnknownMo
 from aimass.data import manifest
 from aimass.data.corpus import Clip, Corpus
 from aimass.evaluation.compare import compare
+from aimass.evaluation.cost import Cost
+from aimass.evaluation.errors import Errors
+from aimass.evaluation.verification import Trial, score_trials
 from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.evaluate import evaluate, metric_of, peak_memory_mb
 
@@ -235,11 +239,61 @@ def test_the_surest_of_several_labels_counts() -> None:
     assert words.per_utterance[0].confidence == pytest.approx(0.4)  # the geometric mean
 
 
-def test_voiceprints_are_not_words() -> None:
-    with pytest.raises(RequestError, match="gives voiceprints"):
-        evaluate(as_task(Task.EMBED, {}), DIGITS)
+def test_voiceprints_are_trials() -> None:
+    some = corpus_of(*digits.clips()[::4])
+    engine = as_task(Task.EMBED, {"multiply_adds": 7})
+    card = evaluate(engine, some)
+    rows = [engine.graph.log_probs(digits.samples(clip.path))[-1] for clip in some.clips]
+    trials = [
+        Trial(float(a @ b), one.speaker or "", other.speaker or "")
+        for (one, a), (other, b) in combinations(zip(some.clips, rows, strict=True), 2)
+    ]
+    assert replace(card, cost=Cost()) == score_trials(trials)
+    assert card.metric == "eer" and card.utterances == 15 * 14 / 2
+    assert card.cost.rtf is not None and card.cost.multiply_adds == 7
+    assert replace(evaluate(engine, some, metric="eer"), cost=Cost()) == score_trials(trials)
+
+
+def test_voiceprints_are_not_words(tmp_path: Path) -> None:
+    engine = as_task(Task.EMBED, {})
+    with pytest.raises(RequestError, match=r"metric 'wer' of digits.*Expected eer"):
+        evaluate(engine, DIGITS, metric="wer")
     with pytest.raises(RequestError, match="metric 'eer'"):
         evaluate(Parrot(), DIGITS, metric="eer")
+    with pytest.raises(DataError, match="1 clips of test have no speaker"):
+        evaluate(engine, corpus_of(replace(digits.clips()[0], speaker=None)))
+
+
+def silence(folder: Path) -> Clip:
+    """Two seconds of nothing, of the speaker of the first clip."""
+    soundfile.write(folder / "off.wav", np.zeros(2 * RATE), RATE)
+    return replace(digits.clips()[0], id="off", path=folder / "off.wav", text="one two")
+
+
+@pytest.mark.parametrize(("start", "duration"), [(0.0, None), (0.5, 1.0), (0.5, None)])
+def test_silence_is_an_answer_without_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, start: float, duration: float | None
+) -> None:
+    mute = replace(silence(tmp_path), start=start, duration=duration)
+    heard = digits.clips()[:3]
+    card = evaluate(digits.engine(), corpus_of(mute, *heard))
+    alone = evaluate(digits.engine(), corpus_of(*heard))
+    assert card.errors == alone.errors + Errors(0, 2, 0, 2)
+    assert card.per_utterance[-1].seconds == (duration or 2 - start)
+    assert card.cost.audio_seconds == pytest.approx(
+        (alone.cost.audio_seconds or 0) + (duration or 2 - start)
+    )
+    (told,) = caplog.messages
+    assert told.startswith("1 of 4 recordings are digital silence, the first is ")
+    assert str(mute.path) in told
+
+
+def test_silence_has_no_voice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine, heard = as_task(Task.EMBED, {}), digits.clips()[::4]
+    card = evaluate(engine, corpus_of(silence(tmp_path), *heard))
+    alone = evaluate(engine, corpus_of(*heard))
+    assert replace(card, cost=Cost()) == replace(alone, cost=Cost())
+    assert "left out" in caplog.text
 
 
 def test_two_models_on_the_same_recordings() -> None:

@@ -85,8 +85,10 @@ def check(
     from aimass.data.checks import MEANINGS, STOPS, check, counts, ordered
     from aimass.data.corpus import read
     from aimass.data.measure import measure
-    from aimass.data.report import Report
+    from aimass.data.report import Report, check_folder
 
+    if report is not None:
+        check_folder(report)
     corpus = read(source, columns=_pairs(column, "column"))
     if language is not None:
         clips = tuple(replace(c, language=c.language or language) for c in corpus.clips)

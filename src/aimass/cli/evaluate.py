@@ -38,11 +38,14 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a model on labelled recordings: errors with their interval, time, memory."""
+    from aimass.data.report import check_folder
     from aimass.evaluation.report import write_html
     from aimass.runtime.evaluate import dead_members, evaluate_members
     from aimass.runtime.evaluate import evaluate as evaluate_model
     from aimass.runtime.load import load
 
+    if report is not None:
+        check_folder(report)
     name = model or settings().default_model
     engine = load(name)
     with shown() as progress:

@@ -12,7 +12,7 @@ import soundfile
 
 from aimass.audio.decode import blocks
 from aimass.audio.types import Audio
-from aimass.base.errors import AudioError, MissingExtra
+from aimass.base.errors import AudioError, MissingExtra, RequestError
 from aimass.base.files import write_bytes, write_json
 from aimass.base.page import rendered
 from aimass.data.checks import MEANINGS, STOPS, Code, Finding, Measurements, counts
@@ -24,6 +24,22 @@ TEMPLATE = "report.html.j2"
 PAGE, NUMBERS = "index.html", "report.json"
 MAX_ROWS = 60  # of a table on the page; the JSON has all
 _T = TypeVar("_T")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a place that can be no folder, before the work that a report tells of.
+
+    Raises:
+        RequestError: it, or what it should stand in, is a file.
+    """
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not place.is_dir():
+        raise RequestError(
+            f"the report {folder}, where {place} is a file",
+            expected="a folder, which need not be there yet",
+            fix="Name a folder with --report",
+            param="report",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,9 @@ class Report:
 
         Raises:
             MissingExtra: without jinja2 and matplotlib, which come with the extra ``train``.
+            RequestError: the folder is a file.
         """
+        check_folder(folder)
         try:
             import jinja2  # noqa: F401  # asked for before anything is written
 

@@ -3,13 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from aimass.base.errors import DataError
-from aimass.evaluation.interval import Counts, by_unit, drawn_rates, percentiles, rates, resampled
+from aimass.evaluation.interval import (
+    Counts,
+    drawn_rates,
+    levels,
+    percentiles,
+    rates,
+    resampled,
+    union,
+)
 from aimass.evaluation.scorecard import Metric, Scorecard, Scored, UtteranceScore, json_ready, score
 
 Test = Literal["mapsswe", "mcnemar"]
@@ -24,7 +33,8 @@ class Comparison:
 
     Args:
         difference: error rate of a minus that of b; below 0 where a is better.
-        interval: 95 % interval of the difference, over speakers where they are known.
+        interval: 95 % interval of the difference, over speakers where they are known; where they
+            are few it holds that over utterances too.
         p_value: two-sided, of the `test` over utterances.
         wins, losses, ties: utterances on which a made fewer, more, as many errors as b.
         chance_better: share of the resamples in which a is better, ties counted half.
@@ -80,8 +90,8 @@ def compare(
     pairs = _pairs(first, second)
     counts = np.array([[x.errors, x.length, y.errors, y.length] for x, y in pairs], float)
     speakers = [x.speaker for x, _ in pairs]
-    drawn = resampled(_by_name(counts, speakers), "comparison")
-    differences = rates(drawn[:, 0], drawn[:, 1]) - rates(drawn[:, 2], drawn[:, 3])
+    drawn = [_differences(rows) for rows in _by_name(counts, speakers)]
+    differences = np.concatenate(drawn)
     fewer = counts[:, 2] - counts[:, 0]
     wins, losses = int((fewer > 0).sum()), int((fewer < 0).sum())
     labels = first.metric == "classification_error"
@@ -90,7 +100,7 @@ def compare(
         error_rate_a=first.error_rate,
         error_rate_b=second.error_rate,
         difference=first.error_rate - second.error_rate,
-        interval=percentiles(differences),
+        interval=union(map(percentiles, drawn)),
         p_value=mcnemar(wins, losses) if labels else mapsswe(fewer),
         test="mcnemar" if labels else "mapsswe",
         wins=wins,
@@ -113,10 +123,9 @@ def contrast(a: Scorecard, b: Scorecard) -> tuple[float, float]:
         if not card.per_utterance:
             raise _no_utterances()
         counts = np.array([[row.errors, row.length] for row in card.per_utterance], float)
-        drawn.append(
-            drawn_rates(_by_name(counts, [row.speaker for row in card.per_utterance]), name)
-        )
-    return percentiles(drawn[0] - drawn[1])
+        named = _by_name(counts, [row.speaker for row in card.per_utterance])
+        drawn.append([drawn_rates(rows, name) for rows in named])
+    return union(percentiles(ours - theirs) for ours, theirs in product(*drawn))
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -189,9 +198,15 @@ def _no_utterances() -> DataError:
     )
 
 
-def _by_name(counts: Counts, speakers: Sequence[str | None]) -> Counts:
-    """The sums of speakers in order of their names, so that neither order nor side matters."""
+def _by_name(counts: Counts, speakers: Sequence[str | None]) -> list[Counts]:
+    """The `levels`, speakers in order of their names, so that neither order nor side matters."""
     if None in speakers:
-        return counts
+        return [counts]
     order = sorted(range(len(counts)), key=lambda row: speakers[row] or "")
-    return by_unit(counts[order], [speakers[row] for row in order])
+    return levels(counts[order], [speakers[row] for row in order])
+
+
+def _differences(counts: Counts) -> npt.NDArray[np.float64]:
+    """Rates of a minus those of b in resamples of the columns errors and tokens of both."""
+    drawn = resampled(counts, "comparison")
+    return rates(drawn[:, 0], drawn[:, 1]) - rates(drawn[:, 2], drawn[:, 3])

@@ -1,7 +1,7 @@
 """How sure an error rate is: bootstrap intervals over speakers or utterances."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,12 @@ from aimass.base.randomness import generator
 
 Counts = npt.NDArray[np.float64]
 """What is summed before rates are taken, shape ``(units, columns)``."""
+
+FEW = 5
+"""Speakers from which on a bootstrap over them alone is believed."""
+
+FEW = 5
+"""Speakers from which on a bootstrap over them alone is believed."""
 
 _LEVEL = 0.95
 _DRAWS = 2000
@@ -29,10 +35,14 @@ def error_interval(
     methods"; for error rates with pooled words and blocks of dependent utterances Bisani and
     Ney (2004), "Bootstrap estimates for confidence intervals in ASR performance evaluation".
 
+    A few speakers who err alike by chance look like certainty: few clusters make a bootstrap over
+    them too narrow (Cameron, Gelbach and Miller 2008, "Bootstrap-based improvements for inference
+    with clustered errors"). With fewer than `FEW` the interval also holds that over utterances.
+
     Resampling cannot see an error that never happened. Without one, the upper end is the exact
     binomial bound over the reference tokens (Clopper and Pearson 1934), one-sided because the
-    rate cannot lie below 0: about 3 / n, the "rule of three". It takes tokens as independent,
-    so read it as the least that remains uncertain.
+    rate cannot lie below 0: about 3 / n, the "rule of three"; where no token is right, the lower
+    end mirrors it. It takes tokens as independent, so read it as the least that remains uncertain.
 
     Args:
         errors: edits of each utterance.
@@ -47,16 +57,31 @@ def error_interval(
         return 0.0, max(1.0, float(wrong))
     if wrong == 0:
         return 0.0, zero_errors_bound(total)
-    counts = by_unit(np.array([errors, lengths], float).T, speakers)
-    drawn = resampled(counts[np.lexsort(counts.T)])  # sorted, so that order does not matter
-    low, high = percentiles(rates(drawn[:, 0], drawn[:, 1]))
+    if np.array_equal(errors, lengths):
+        return 1 - zero_errors_bound(total), 1.0
     # With few units the percentiles may miss the rate itself, which must not lie outside.
-    return min(low, wrong / total), max(high, wrong / total)
+    ends = [(wrong / total, wrong / total)]
+    for counts in levels(np.array([errors, lengths], float).T, speakers):
+        drawn = resampled(counts[np.lexsort(counts.T)])  # sorted, so that order does not matter
+        ends.append(percentiles(rates(drawn[:, 0], drawn[:, 1])))
+    return union(ends)
 
 
 def zero_errors_bound(trials: int) -> float:
     """The largest rate that still gives no error in `trials` with probability 5 %."""
     return 1 - math.pow(1 - _LEVEL, 1 / trials)
+
+
+def levels(counts: Counts, speakers: Sequence[Hashable | None]) -> list[Counts]:
+    """The rows to draw from: those of `by_unit`, and of utterances too where speakers are few."""
+    summed = by_unit(counts, speakers)
+    return [summed] if summed is counts or len(summed) >= FEW else [summed, counts]
+
+
+def union(intervals: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """The narrowest interval that holds all of them."""
+    lows, highs = zip(*intervals, strict=True)
+    return min(lows), max(highs)
 
 
 def by_unit(counts: Counts, speakers: Sequence[Hashable | None]) -> Counts:
@@ -92,11 +117,14 @@ def resampled(counts: Counts, name: str = "interval") -> Counts:
 def drawn_rates(counts: Counts, name: str) -> npt.NDArray[np.float64]:
     """Rates that the data leave possible, ``(draws,)``, of the columns errors and tokens.
 
-    Resamples; without any error, rates whose upper end is that of `zero_errors_bound`.
+    Resamples; without any error, rates whose upper end is that of `zero_errors_bound`, and with
+    errors alone their mirror.
     """
     wrong, total = counts.sum(0)
     if wrong == 0:
         return generator(_SEED, name).beta(1, max(total, 1), _DRAWS)
+    if np.array_equal(counts[:, 0], counts[:, 1]):
+        return generator(_SEED, name).beta(total, 1, _DRAWS)
     sums = resampled(counts, name)
     return rates(sums[:, 0], sums[:, 1])
 

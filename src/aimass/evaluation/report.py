@@ -13,6 +13,7 @@ from aimass.base.contract import Samples
 from aimass.base.errors import AudioError, MissingExtra
 from aimass.base.files import write_bytes
 from aimass.base.page import rendered
+from aimass.data.report import check_folder
 from aimass.evaluation.scorecard import Scorecard, UtteranceScore, write
 
 TEMPLATE = "report.html.j2"
@@ -75,7 +76,9 @@ def write_html(
 
     Raises:
         MissingExtra: without jinja2 and matplotlib, which come with the extra ``train``.
+        RequestError: the folder is a file.
     """
+    check_folder(folder)
     try:
         import jinja2  # noqa: F401  # asked for before anything is written
 

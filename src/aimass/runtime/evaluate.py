@@ -1,13 +1,15 @@
 """Measuring a model on labelled recordings: errors, confidence, time and memory."""
 
+import logging
 import math
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aimass.audio.decode import probe
 from aimass.audio.types import Audio
 from aimass.base.contract import (
     Engine,
@@ -18,13 +20,15 @@ from aimass.base.contract import (
     Transcript,
     no_progress,
 )
-from aimass.base.errors import DataError, RequestError
+from aimass.base.errors import DataError, RequestError, SilentAudio
 from aimass.data.corpus import SPLITS, Clip, Corpus, naming, read
 from aimass.data.sound import sound_of
 from aimass.evaluation.cost import measured
 from aimass.evaluation.scorecard import Scorecard, Scored, score
 from aimass.evaluation.units import METRICS, UNSPACED, Metric, unspaced
+from aimass.evaluation.verification import Trial, score_trials
 from aimass.registry.bundle import Bundle
+from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.load import load
 from aimass.runtime.massive import MassiveEngine
 from aimass.runtime.transcribe import hear_blocks, put_together, transcribe
@@ -39,13 +43,16 @@ __all__ = [
     "peak_memory_mb",
 ]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """The answer to one clip, with the seconds of sound and of work."""
+    """The answer to one clip, with the seconds of work, and whether there was nothing to hear."""
 
     transcript: Transcript
     work: float
+    silent: bool = False
 
 
 def evaluate(
@@ -58,6 +65,9 @@ def evaluate(
 ) -> Scorecard:
     """Recognise labelled recordings one after the other and count the errors.
 
+    A recording that is digital silence counts as an answer without words; the log tells of it.
+    Of a model that gives voiceprints all pairs of recordings are trials, and silence is left out.
+
     Args:
         data: a folder with ``metadata.tsv`` or a Lhotse manifest.
         split: the official split to use, ``test`` when None; data without splits is used whole.
@@ -66,21 +76,25 @@ def evaluate(
     Raises:
         DataError: data that cannot be used.
         AudioError: a recording that cannot be read.
-        RequestError: an unknown metric, or a model that gives no text and no label.
+        RequestError: an unknown metric, or one that the answers of the model do not have.
     """
     engine = load(model) if isinstance(model, str) else model
-    _refuse_voiceprints(engine)
     corpus = data if isinstance(data, Corpus) else _part(read(Path(data)), split).whole()
+    if _task(engine) is Task.EMBED:
+        return _of_voiceprints(engine, corpus, metric, progress)
     metric = _checked(metric or metric_of(engine, corpus))
     options = RecognizeOptions(word_times=_tells_words(engine))
-    results, audio, work = [], [], []
+    results, audio, work, silent = [], [], [], []
     for number, clip in enumerate(corpus.clips, start=1):
         with naming(clip):
             heard = _recognised(engine, clip, options)
         audio.append(heard.transcript.duration)
         work.append(heard.work)
         results.append(_scored(clip, heard.transcript, _task(engine)))
+        if heard.silent:
+            silent.append(clip)
         progress("evaluate", number, len(corpus.clips))
+    _tell(silent, corpus, "counted as answers without words")
     cost = measured(audio, work, peak_memory_mb(), _multiply_adds(engine))
     return score(results, metric, _language(engine, corpus), cost)
 
@@ -127,13 +141,73 @@ def dead_members(engine: Engine) -> dict[str, str]:
 def _recognised(engine: Engine, clip: Clip, base: RecognizeOptions) -> _Heard:
     """The answer to one clip; a whole file, or the stretch that its manifest names."""
     options = RecognizeOptions(language=clip.language, word_times=base.word_times)
-    started = time.perf_counter()
-    if clip.start == 0 and clip.duration is None:
-        transcript = transcribe(clip.path, engine, options)
-        return _Heard(transcript, time.perf_counter() - started)
-    block = Audio(sound_of(clip, engine.sample_rate)[None], engine.sample_rate)
-    transcript = put_together(list(hear_blocks([block], engine, options)), engine.name)
-    return _Heard(transcript, time.perf_counter() - started)
+    started, silent = time.perf_counter(), False
+    try:
+        if clip.start == 0 and clip.duration is None:
+            transcript = transcribe(clip.path, engine, options)
+        else:
+            block = Audio(sound_of(clip, engine.sample_rate)[None], engine.sample_rate)
+            transcript = put_together(list(hear_blocks([block], engine, options)), engine.name)
+    except SilentAudio:
+        transcript, silent = Transcript((), _seconds(clip), engine.name), True
+    return _Heard(transcript, time.perf_counter() - started, silent)
+
+
+def _seconds(clip: Clip) -> float:
+    """The length of a clip; 0 where its file does not tell."""
+    if clip.duration is not None:
+        return clip.duration
+    return max(0.0, (probe(clip.path).duration or 0.0) - clip.start)
+
+
+def _tell(silent: Sequence[Clip], corpus: Corpus, what: str) -> None:
+    """Log how many recordings are silent, and what became of them."""
+    if silent:
+        log.warning(
+            "%d of %d recordings are digital silence, the first is %s: they are %s",
+            len(silent), len(corpus.clips), silent[0].path, what,
+        )  # fmt: skip
+
+
+def _of_voiceprints(
+    engine: Engine, corpus: Corpus, metric: Metric | None, progress: Progress
+) -> Scorecard:
+    """The equal error rate over all pairs of recordings."""
+    if metric not in (None, "eer"):
+        raise RequestError(
+            f"metric '{metric}' of {engine.name}, a model that gives voiceprints",
+            expected="eer",
+            fix="Leave --metric out",
+            param="metric",
+        )
+    nobody = [clip.id for clip in corpus.clips if not clip.speaker]
+    if nobody:
+        raise DataError(
+            f"{len(nobody)} clips of {corpus.source} have no speaker, the first is {nobody[0]}",
+            expected="a speaker for every clip, whose voices are told apart",
+            fix="Fill the speaker column, or remove these rows",
+        )
+    assert isinstance(engine, BundleEngine)  # nothing else gives voiceprints
+    voices, prints, audio, work, silent = [], [], [], [], []
+    for number, clip in enumerate(corpus.clips, start=1):
+        started = time.perf_counter()
+        try:
+            samples = sound_of(clip, engine.sample_rate)
+        except SilentAudio:
+            silent.append(clip)
+            continue
+        prints.append(engine.graph.log_probs(samples)[-1])
+        voices.append(clip.speaker or "")
+        audio.append(len(samples) / engine.sample_rate)
+        work.append(time.perf_counter() - started)
+        progress("evaluate", number, len(corpus.clips))
+    _tell(silent, corpus, "left out")
+    trials = [
+        Trial(float(prints[i] @ prints[j]), voices[i], voices[j])
+        for i in range(len(prints))
+        for j in range(i)
+    ]
+    return score_trials(trials, measured(audio, work, peak_memory_mb(), _multiply_adds(engine)))
 
 
 def _scored(clip: Clip, heard: Transcript, task: Task) -> Scored:
@@ -208,16 +282,6 @@ def _checked(metric: str) -> Metric:
         fix="Correct --metric",
         param="metric",
     )
-
-
-def _refuse_voiceprints(engine: Engine) -> None:
-    if _task(engine) is Task.EMBED:
-        raise RequestError(
-            f"{engine.name}, a model that gives voiceprints",
-            expected="a model that transcribes or classifies",
-            fix="Score pairs of voiceprints with aimass.evaluation.verification.score_trials",
-            param="model",
-        )
 
 
 def _bundle(engine: Engine) -> Bundle | None:
