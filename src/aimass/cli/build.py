@@ -90,6 +90,8 @@ def due(
             markup=False,
             highlight=False,
         )
+        for code, count in found.to_dict()["left_out"].items():
+            console.print(f"Left out: {count} {code}", markup=False, highlight=False)
         for reason in found.retraining.reasons:
             console.print(f"Reason: {reason}", markup=False, highlight=False)
     if found.retraining.needed:

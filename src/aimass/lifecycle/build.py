@@ -44,7 +44,6 @@ from aimass.lifecycle.pack import (
     export_member,
     metric_of,
     pack_member,
-    voiceprint_card,
 )
 from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import Member, Scenario, read
@@ -55,7 +54,6 @@ from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
 from aimass.registry.massive import MemberModel
 from aimass.registry.store import CANDIDATE, PRODUCTION, Published, Registry
-from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.evaluate import evaluate
 from aimass.runtime.load import Model, resolve
 from aimass.runtime.massive import open_bundle
@@ -350,7 +348,4 @@ def _baseline(
     if known is None or known.digest == bundle.digest:
         return None
     test = corpora.read(prepared / "test.jsonl.gz")
-    engine = open_bundle(known.folder, home=config.home)
-    if isinstance(engine, BundleEngine) and plan.task is Task.EMBED:
-        return voiceprint_card(engine, test.clips)
-    return evaluate(engine, test)
+    return evaluate(open_bundle(known.folder, home=config.home), test)

@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from aimass.base.contract import Progress, Task, no_progress
+from aimass.base.contract import Progress, no_progress
 from aimass.base.errors import RequestError, TrainingError
 from aimass.base.settings import Settings, settings
 from aimass.compression import aware as awareness
@@ -54,7 +54,7 @@ from aimass.lifecycle.members import (
     padded,
     ready,
 )
-from aimass.lifecycle.pack import card_of, export_member, pack_member, voiceprint_card
+from aimass.lifecycle.pack import card_of, export_member, pack_member
 from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import Scenario, read
 from aimass.lifecycle.stages import Stages
@@ -397,11 +397,8 @@ def _candidate(
 
 def _card(found: _Found, bundle: Bundle, progress: Progress) -> Scorecard:
     """What a bundle makes of dev."""
-    engine = BundleEngine(bundle)
     dev = corpora.read(found.job.prepared / "dev.jsonl.gz")
-    if bundle.manifest.task is Task.EMBED:
-        return voiceprint_card(engine, dev.clips)
-    return evaluate(engine, dev, progress=progress)
+    return evaluate(BundleEngine(bundle), dev, progress=progress)
 
 
 def _timed(graphs: dict[str, Path]) -> dict[str, dict[int, float]]:

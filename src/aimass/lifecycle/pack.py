@@ -3,12 +3,11 @@
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 import torch
 from safetensors.torch import load_file
@@ -19,7 +18,7 @@ from aimass.base.digests import of_file
 from aimass.base.files import write_json
 from aimass.compression.export import cache, export, quantize
 from aimass.data import corpus as corpora
-from aimass.data.corpus import Clip, Corpus
+from aimass.data.corpus import Corpus
 from aimass.data.sound import sound_of
 from aimass.evaluation.cost import second_of_sound
 from aimass.evaluation.report import write_html
@@ -27,7 +26,6 @@ from aimass.evaluation.scorecard import Scorecard
 from aimass.evaluation.scorecard import read as read_card
 from aimass.evaluation.scorecard import write as write_card
 from aimass.evaluation.units import UNSPACED, Metric
-from aimass.evaluation.verification import Trial, score_trials
 from aimass.features.spec import FeatureSpec
 from aimass.lifecycle.combine import score_of
 from aimass.lifecycle.members import (
@@ -194,23 +192,7 @@ def _measured(
     bundle: bundles.Bundle, sets: Mapping[str, Corpus], progress: Progress
 ) -> dict[str, Scorecard]:
     engine = BundleEngine(bundle)
-    if bundle.manifest.task is Task.EMBED:
-        return {name: voiceprint_card(engine, corpus.clips) for name, corpus in sets.items()}
     return {name: evaluate(engine, corpus, progress=progress) for name, corpus in sets.items()}
-
-
-def voiceprint_card(engine: BundleEngine, clips: Sequence[Clip]) -> Scorecard:
-    """The equal error rate over all pairs of clips."""
-    rows = [engine.graph.log_probs(sound_of(clip, engine.sample_rate))[-1] for clip in clips]
-    alike = np.stack(rows) @ np.stack(rows).T
-    speakers = [clip.speaker or "" for clip in clips]
-    return score_trials(
-        [
-            Trial(float(alike[i, j]), speakers[i], speakers[j])
-            for i in range(len(clips))
-            for j in range(i)
-        ]
-    )
 
 
 def _about(graphs: Path) -> dict[str, Any]:
