@@ -51,6 +51,7 @@ def planted(folder: Path) -> dict[str, Code]:
     plant(Code.MISSING, "one", None)
     broken = plant(Code.UNREADABLE, "six", take("six", 0))
     broken.write_bytes(broken.read_bytes()[:1000])
+    plant(Code.UNREADABLE_RATE, "six", take("six", 10), 12 * RATE)
     plant(Code.SILENT, "six", 1e-4 * np.sin(np.arange(RATE)))
     plant(Code.EMPTY_TEXT, "…!", take("six", 1))
     plant(Code.TOO_SHORT_FOR_TEXT, ASKED, take("six", 2))

@@ -17,11 +17,13 @@ from aimass.data.checks import (
     apply_policy,
     check,
     counts,
+    unwritable,
 )
 from aimass.data.corpus import Clip, Corpus, read
 from aimass.data.measure import Measurement, measure
 from aimass.data.scripts import expected_scripts, foreign_scripts, spoken_length, unspeakable
-from aimass.text.tokens import TokenSet
+from aimass.text.normalise import normalise
+from aimass.text.tokens import LabelSet, TokenSet
 
 from .faults import clean, planted
 from .folders import DIGITS, SAMPLES
@@ -36,7 +38,7 @@ def test_every_planted_fault_is_found_with_its_code(tmp_path: Path) -> None:
     faults = planted(tmp_path)
     findings = findings_of(tmp_path)[1]
     assert {(one.clip, one.code) for one in findings} == set(faults.items())
-    assert set(faults.values()) == set(Code) - {Code.LABEL_SUSPECT}
+    assert set(faults.values()) == set(Code) - {Code.LABEL_SUSPECT, Code.LABEL_NOT_IN_TRAIN}
     assert all(one.detail for one in findings)
 
 
@@ -108,12 +110,10 @@ GOOD = Measurement(
 )
 
 
-def checked(
-    clips: list[Clip], tokens: TokenSet | None = None, **sounds: Measurement
-) -> list[Finding]:
+def checked(clips: list[Clip], **sounds: Measurement) -> list[Finding]:
     corpus = Corpus(tuple(clips), "", Path())
     measured = {c.id: sounds.get(c.id, replace(GOOD, sound=c.id)) for c in clips}
-    return check(corpus, measured, tokens=tokens)
+    return check(corpus, measured)
 
 
 def say(id: str, text: str, language: str | None = "en", **more: str) -> Clip:
@@ -132,24 +132,43 @@ def say(id: str, text: str, language: str | None = "en", **more: str) -> Clip:
 def test_of_copies_the_one_that_judges_is_kept(splits: list[str | None], kept: int) -> None:
     clips = [replace(say(f"c{n}", "yes"), split=split) for n, split in enumerate(splits)]
     same = {clip.id: replace(GOOD, sound="same") for clip in clips}
-    found = {one.clip: one.code for one in checked(clips, None, **same)}
+    found = {one.clip: one.code for one in checked(clips, **same)}
     assert found.keys() == {clip.id for clip in clips} - {f"c{kept}"}
     leak = len(set(splits)) > 1
     code = Code.DUPLICATE_OTHER_SPLIT if leak else Code.DUPLICATE_AUDIO
     assert set(found.values()) == {code}
 
 
-def test_a_rate_that_cannot_be_read_is_no_damage() -> None:
+def test_an_unreadable_rate_is_told_from_a_rare_one() -> None:
     bad = Measurement("f", fault="unsupported_rate", detail="found a sample rate of 4000 Hz")
-    (found,) = checked([say("a", "yes"), say("b", "no")], a=bad)
-    assert (found.code, found.clip) == (Code.WRONG_RATE, "a")
+    clips = [say("a", "yes"), say("b", "no"), say("c", "yes"), say("d", "no")]
+    findings = checked(clips, a=bad, b=replace(GOOD, sound="b", rate=8000))
+    found = {one.clip: one.code for one in findings}
+    assert found == {"a": Code.UNREADABLE_RATE, "b": Code.WRONG_RATE}
+    corpus = Corpus(tuple(clips), "", Path())
+    kept, _ = apply_policy(corpus, findings, [Code.UNREADABLE_RATE])
+    assert [clip.id for clip in kept.clips] == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("fault", ["missing", "silent", "unsupported_rate", "corrupt_audio", "x"])
+def test_whatever_the_decoder_refuses_stops(fault: str) -> None:
+    findings = checked([say("a", "yes")], a=Measurement("f", fault=fault, detail="refused"))
+    assert {one.code for one in findings} <= STOPS and findings
 
 
 def test_texts_outside_the_token_set() -> None:
     tokens = TokenSet.from_texts(["yes no"])
-    (found,) = checked([say("a", "Yes, no!"), say("b", "yes you")], tokens)
+    clips = [say("a", "Yes, no!"), say("b", "yes you")]
+    (found,) = unwritable(clips, tokens, lambda clip: normalise(clip.text))
     assert (found.code, found.clip) == (Code.UNTOKENISABLE, "b")
     assert "'u'" in found.detail
+
+
+def test_labels_outside_the_label_set() -> None:
+    labels = LabelSet.from_texts(["yes", "no"])
+    (found,) = unwritable([say("a", "no"), say("b", "No")], labels, lambda clip: clip.text)
+    assert (found.code, found.clip) == (Code.LABEL_NOT_IN_TRAIN, "b")
+    assert "'No'" in found.detail
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -109,6 +110,76 @@ def test_every_frequent_label_is_held_out(labels: list[str]) -> None:
         assert any(clip.text == label for clip in kept)
 
 
+Said = list[tuple[str | None, str]]
+said = st.lists(
+    st.tuples(st.sampled_from([None, *(f"s{n}" for n in range(14))]), st.sampled_from("abcdefgh")),
+    min_size=2,
+    max_size=60,
+)
+
+
+def clips_that_say(rows: Said) -> list[Clip]:
+    return [Clip(f"{n}.wav", Path("a.wav"), text, who) for n, (who, text) in enumerate(rows)]
+
+
+def texts(clips: Iterable[Clip]) -> set[str]:
+    return {clip.text for clip in clips}
+
+
+def of(clips: Iterable[Clip], speaker: str | None) -> list[Clip]:
+    return [clip for clip in clips if clip.speaker == speaker]
+
+
+@given(said, st.floats(0.05, 0.9))
+def test_labels_stay_in_training_where_whole_speakers_allow(rows: Said, share: float) -> None:
+    clips = clips_that_say(rows)
+    kept, out = hold_out(clips, share, labels=texts(clips))
+    known = voices(clips) - {None}
+    one_by_one = len(known) < 2
+    assert one_by_one or not voices(kept) & voices(out) - {None}
+    parts = [[c] for c in clips] if one_by_one else [of(clips, name) for name in known]
+    if any(texts(c for c in clips if c not in part) == texts(clips) for part in parts):
+        assert texts(kept) == texts(clips)  # as somebody can be spared
+
+
+@given(said, st.floats(0.05, 0.9), st.text(max_size=3))
+def test_labels_move_nobody_where_all_are_in_training_anyway(
+    rows: Said, share: float, salt: str
+) -> None:
+    clips = clips_that_say(rows)
+    plain = hold_out(clips, share, salt)
+    if texts(plain[0]) == texts(clips):
+        assert hold_out(clips, share, salt, labels=texts(clips)) == plain
+
+
+@given(said, st.floats(0.05, 0.9), st.randoms())
+def test_the_order_of_clips_decides_nothing(rows: Said, share: float, chance: Random) -> None:
+    clips = clips_that_say(rows)
+    out = hold_out(clips, share, labels=texts(clips))[1]
+    chance.shuffle(clips)
+    again = hold_out(clips, share, labels=texts(clips))[1]
+    assert {c.id for c in again} == {c.id for c in out}
+
+
+@given(st.integers(10, 30), st.integers(1, 5), st.text(max_size=3))
+def test_who_alone_says_a_label_trains(speakers: int, rare: int, salt: str) -> None:
+    clips = clips_of(speakers, 2)
+    owners = {c.speaker for c in hold_out(clips, salt=salt)[1]}
+    rare_of = sorted(map(str, owners))[:rare]
+    more = [Clip(f"x{n}", Path("x.wav"), f"rare {n}", who) for n, who in enumerate(rare_of)]
+    kept, out = hold_out([*clips, *more], salt=salt, labels=texts([*clips, *more]))
+    assert texts(kept) == texts([*clips, *more]) and out
+    if len(owners) > rare:  # everybody else is where they were
+        assert voices(out) == owners - set(rare_of)
+
+
+@given(st.integers(3, 40), st.text(max_size=3))
+def test_two_speakers_are_held_out_where_one_does_not_do(speakers: int, salt: str) -> None:
+    kept, out = hold_out(clips_of(speakers, 2), salt=salt, least=2)
+    assert len(voices(out)) >= 2 and kept
+    assert voices(out) >= voices(hold_out(clips_of(speakers, 2), salt=salt)[1])
+
+
 def synthetic(count: int) -> list[Clip]:
     return [
         Clip(f"v{n}.wav", Path(f"v{n}.wav"), "a", f"voice {n % 7}", synthetic=True)
@@ -204,10 +275,11 @@ def test_stable_when_clips_are_added(order: list[int], first: int) -> None:
     assert after & {names[i].id for i in order[:first]} == before
 
 
-def test_stable_when_speakers_are_added() -> None:
+@pytest.mark.parametrize("labels", [(), ("a",)])
+def test_stable_when_speakers_are_added(labels: tuple[str, ...]) -> None:
     few, more = clips_of(60, 3), clips_of(90, 4)
-    before = {c.speaker for c in hold_out(few)[1]}
-    after = {c.speaker for c in hold_out(more)[1]}
+    before = {c.speaker for c in hold_out(few, labels=labels)[1]}
+    after = {c.speaker for c in hold_out(more, labels=labels)[1]}
     assert after & {c.speaker for c in few} == before
 
 

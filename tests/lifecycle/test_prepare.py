@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aimass.base.contract import no_progress
+from aimass.base.contract import Task, no_progress
 from aimass.base.errors import DataError
 from aimass.data import corpus as corpora
 from aimass.data.measure import measure
@@ -21,8 +21,8 @@ from data.folders import DIGITS, clips_in, digits_folder, rows_of, write_table
 from .folders import config
 
 
-def plan(train: Path, **data: Any) -> Scenario:
-    sections = {"name": "a", "task": "transcribe", "data": {"train": train, **data}}
+def plan(train: Path, task: Task = Task.TRANSCRIBE, **data: Any) -> Scenario:
+    sections = {"name": "a", "task": task, "data": {"train": train, **data}}
     return Scenario.model_validate(sections)
 
 
@@ -96,6 +96,125 @@ def test_a_copied_test_set_is_found(tmp_path: Path) -> None:
         prepared(tmp_path / "home", plan(words))
 
 
+def notes(*sources: Any, **data: Any) -> list[str]:
+    return [note for note in read(plan(*sources, **data)).layout.notes if "not used" in note]
+
+
+def relabelled(folder: Path, rows: list[list[str]]) -> Path:
+    """Sample digits with a table of one's own."""
+    words = digits_folder(folder, ["zero", "one"])
+    return write_table(words, ["file", "speaker", "text", "split"], rows)
+
+
+def test_clips_that_no_set_takes_are_told(tmp_path: Path) -> None:
+    drop = digits_folder(tmp_path / "drop", ["zero"])
+    rows = [[*row[:3], "dev" if row[1] == "theo" else row[3]] for row in rows_of(["one"])]
+    other = relabelled(tmp_path / "other", rows)
+    assert notes(drop) == notes(drop, test=drop) == notes(other) == []
+    assert notes(drop, test=other) == [
+        f"6 clips of {drop} are in split 'test', and data.test names another folder: not used",
+        f"20 clips of {other} are in split 'train', and data.test takes split 'test' alone: "
+        "not used",
+        f"5 clips of {other} are in split 'dev', and data.test takes split 'test' alone: not used",
+    ]
+    both = notes(drop, dev=other, test=other)
+    assert [note.split()[0] for note in both] == ["6", "20"]
+
+
+def test_what_is_not_used_is_in_the_report(tmp_path: Path) -> None:
+    drop = digits_folder(tmp_path / "drop", ["zero"])
+    other = digits_folder(tmp_path / "other", ["one"])
+    told = report(prepared(tmp_path / "home", plan(drop, test=other)))["notes"]
+    assert sum(note.endswith("not used") for note in told) == 2
+
+
+def report(folder: Path) -> Any:
+    return json.loads((folder / "report/report.json").read_text())
+
+
+def test_whoever_does_not_look_for_wrong_labels_is_told_how(tmp_path: Path) -> None:
+    words = digits_folder(tmp_path / "words", ["zero", "one"])
+
+    def told(**more: Any) -> list[str]:
+        kept = read(plan(words, **more)).layout.notes
+        return [note for note in kept if note.startswith("labels were not cross-validated")]
+
+    (note,) = told()
+    assert f"aimass data check {words};" in note and "exclude: [label_suspect]" in note
+    assert told(task=Task.CLASSIFY) == [note]
+    assert told(task=Task.EMBED) == told(exclude=["label_suspect"]) == []
+    sentences = [[row[0], row[1], f"sentence {n}"] for n, row in enumerate(rows_of(["zero"]))]
+    write_table(words, ["file", "speaker", "text"], sentences)
+    assert told() == []  # no closed set of labels
+
+
+def strange(folder: Path) -> Path:
+    """Two clips of the test set say what nobody says in training."""
+    rows = rows_of(["zero", "one"])
+    judged = [row for row in rows if row[3] == "test"]
+    judged[0][2], judged[1][2] = "quartz", "Zero"
+    return relabelled(folder, rows)
+
+
+@pytest.mark.parametrize(
+    ("task", "code", "count"),
+    [(Task.TRANSCRIBE, "untokenisable", 1), (Task.CLASSIFY, "label_not_in_train", 2)],
+)
+def test_what_only_the_test_set_says_is_found(
+    tmp_path: Path, task: Task, code: str, count: int
+) -> None:
+    words = strange(tmp_path / "words")
+    scenario = plan(words, task, exclude=[code])
+    folder = prepared(tmp_path / "home", scenario)
+    told = report(folder)
+    assert told["counts"][code] == count and told["stops"] == []
+    found = {one["clip"] for one in told["findings"] if one["code"] == code}
+    for split in ("train", "dev", "test"):
+        given = {clip.id for clip in read(scenario).split(split).clips}
+        assert ids(folder, split) == given - found
+        assert (found <= given) == (split == "test")
+
+
+@pytest.mark.parametrize("task", [Task.TRANSCRIBE, Task.CLASSIFY])
+def test_a_label_of_one_speaker_is_never_held_out(tmp_path: Path, task: Task) -> None:
+    for speaker in sorted({row[1] for row in rows_of(["zero"])}):
+        rows = [
+            [row[0], row[1], "six" if row[1] == speaker else row[2], ""]
+            for row in rows_of(["zero", "one"])
+        ]
+        found = read(plan(relabelled(tmp_path / speaker, rows), task))
+        trained = {clip.text for clip in found.clips if clip.split == "train"}
+        assert trained == {"zero", "one", "six"}
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_six_speakers_are_enough_for_voiceprints(tmp_path: Path, official: bool) -> None:
+    rows = [row if official else [*row[:3], ""] for row in rows_of(["zero", "one"])]
+    words = relabelled(tmp_path / "words", rows)
+    given = read(plan(words, Task.EMBED))
+    voices = [
+        {clip.speaker for clip in given.split(split).clips} for split in ("train", "dev", "test")
+    ]
+    assert [len(own) for own in voices] == ([4, 2, 6] if official else [2, 2, 2])
+    assert not voices[0] & voices[1]
+    if official:
+        prepared(tmp_path / "home", plan(words, Task.EMBED))
+
+
+def test_a_rate_that_is_not_read_is_left_out_by_its_own_code(tmp_path: Path) -> None:
+    words = digits_folder(tmp_path / "words", ["zero", "one"])
+    for name, rate in (("fast", 96000), ("rare", 16000)):
+        sound, _ = soundfile.read(DIGITS / rows_of(["zero" if rate == 16000 else "six"])[0][0])
+        soundfile.write(words / f"audio/{name}.wav", np.repeat(sound, rate // 8000), rate)
+        with (words / "metadata.tsv").open("a") as table:
+            table.write(f"audio/{name}.wav\ttheo\tzero\ttrain\n")
+    with pytest.raises(DataError, match=r"\(unreadable_rate: 1\)"):
+        prepared(tmp_path / "home", plan(words))
+    folder = prepared(tmp_path / "home", plan(words, exclude=["unreadable_rate"]))
+    heard = ids(folder, "train") | ids(folder, "dev")
+    assert "audio/rare.wav" in heard and "audio/fast.wav" not in heard
+
+
 def spoilt(folder: Path) -> Path:
     """Real clips, and one with nothing to hear."""
     words = digits_folder(folder, ["zero"])
@@ -118,10 +237,10 @@ def test_what_the_policy_leaves_out_is_reported(tmp_path: Path) -> None:
     assert "mute.flac" in (folder / "report/report.json").read_text()
 
 
-def synthetic(folder: Path, mark: str) -> Path:
+def synthetic(folder: Path, mark: str, word: str = "one") -> Path:
     """Clips that are said to be made by a voice engine."""
-    words = digits_folder(folder, ["one"])
-    rows = [[row[0], "machine", row[2], mark] for row in rows_of(["one"])]
+    words = digits_folder(folder, [word])
+    rows = [[row[0], "machine", row[2], mark] for row in rows_of([word])]
     return write_table(words, ["file", "speaker", "text", "synthetic"], rows)
 
 

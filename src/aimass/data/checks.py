@@ -5,7 +5,7 @@ Nothing is dropped for a finding unless the caller names its code: see `apply_po
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ from aimass.data.corpus import Clip, Corpus
 from aimass.data.measure import FLOOR_DB, MISSING, SILENT, Measurement
 from aimass.data.scripts import expected_scripts, foreign_scripts, spoken_length, unspeakable
 from aimass.text.normalise import normalise
-from aimass.text.tokens import TokenSet
+from aimass.text.tokens import LabelSet, TokenSet
 
 
 class Code(StrEnum):
@@ -24,6 +24,7 @@ class Code(StrEnum):
 
     MISSING = "missing"
     UNREADABLE = "unreadable"
+    UNREADABLE_RATE = "unreadable_rate"
     SILENT = "silent"
     EMPTY_TEXT = "empty_text"
     TOO_SHORT_FOR_TEXT = "too_short_for_text"
@@ -39,12 +40,14 @@ class Code(StrEnum):
     SPEAKER_IN_TWO_SPLITS = "speaker_in_two_splits"
     UNEXPECTED_SCRIPT = "unexpected_script"
     UNTOKENISABLE = "untokenisable"
+    LABEL_NOT_IN_TRAIN = "label_not_in_train"
     LABEL_SUSPECT = "label_suspect"
 
 
 MEANINGS = {
     Code.MISSING: "No recording where the corpus names one",
     Code.UNREADABLE: "A recording that does not decode",
+    Code.UNREADABLE_RATE: "A sample rate that we do not read: convert it to 8 to 48 kHz",
     Code.SILENT: "There is nothing to hear",
     Code.EMPTY_TEXT: "There is nothing to say",
     Code.TOO_SHORT_FOR_TEXT: "Nobody speaks that fast, and CTC has no room for it",
@@ -53,13 +56,14 @@ MEANINGS = {
     Code.TOO_LONG_FOR_TEXT: "Far more speech than the text accounts for",
     Code.UNUSUAL_PACE: "Much faster or slower than is usual for its language, or for its own text",
     Code.CLIPPED: "Overdriven: the tops of the wave are cut off",
-    Code.WRONG_RATE: "Another sample rate than most, or one that we do not read",
+    Code.WRONG_RATE: "Another sample rate than most",
     Code.DUPLICATE_AUDIO: "The same sound as another clip, with the same text",
     Code.DUPLICATE_OTHER_TEXT: "The same sound with another text: one of the two is wrong",
     Code.DUPLICATE_OTHER_SPLIT: "The same sound in another split: the test knows the answer",
     Code.SPEAKER_IN_TWO_SPLITS: "Its speaker is also in dev or test, which then judge no stranger",
     Code.UNEXPECTED_SCRIPT: "Letters that the language is not written with",
     Code.UNTOKENISABLE: "Characters outside the token set, or that nobody can say",
+    Code.LABEL_NOT_IN_TRAIN: "A label of dev or test that no training clip has: never answered",
     Code.LABEL_SUSPECT: "A classifier or an engine is sure to hear something else",
 }
 
@@ -67,6 +71,7 @@ STOPS = frozenset(
     {
         Code.MISSING,
         Code.UNREADABLE,
+        Code.UNREADABLE_RATE,
         Code.SILENT,
         Code.EMPTY_TEXT,
         Code.TOO_SHORT_FOR_TEXT,
@@ -135,21 +140,19 @@ def check(
     corpus: Corpus,
     measurements: Measurements,
     *,
-    tokens: TokenSet | None = None,
     thresholds: Thresholds = Thresholds(),
 ) -> list[Finding]:
     """All findings of a corpus, in the order of `Code` and then of the clips.
 
     Args:
         measurements: of every clip, as `aimass.data.measure.measure` gives them.
-        tokens: the token set that the texts must fit, where there is one.
     """
     findings = list(_missing(corpus))
     texts = _Texts()
     for clip in corpus.clips:
         sound = measurements[clip.id]
         findings += _check_sound(clip, sound, thresholds)
-        findings += _check_text(clip, texts(clip), tokens)
+        findings += _check_text(clip, texts(clip))
         if not sound.fault:
             findings += _check_length(clip, sound, texts(clip), thresholds)
     # What is known to be broken says nothing of the others.
@@ -161,6 +164,23 @@ def check(
     findings += _check_scripts(corpus.clips)
     findings += _check_speakers(corpus.clips)
     return ordered(corpus, findings)
+
+
+def unwritable(
+    clips: Iterable[Clip], symbols: TokenSet | LabelSet, written: Callable[[Clip], str]
+) -> Iterator[Finding]:
+    """Clips of dev and test that a model of these symbols can only get wrong.
+
+    Args:
+        symbols: of the training data.
+        written: the text of a clip as models write it.
+    """
+    code = Code.LABEL_NOT_IN_TRAIN if isinstance(symbols, LabelSet) else Code.UNTOKENISABLE
+    for clip in clips:
+        try:
+            symbols.encode(written(clip))
+        except DataError as error:
+            yield Finding(code, clip.id, error.found)
 
 
 def ordered(corpus: Corpus, findings: Iterable[Finding]) -> list[Finding]:
@@ -237,7 +257,7 @@ def _check_sound(clip: Clip, sound: Measurement, limits: Thresholds) -> Iterator
     elif sound.fault == SILENT:
         yield Finding(Code.SILENT, clip.id, sound.detail, FLOOR_DB)
     elif sound.fault == "unsupported_rate":
-        yield Finding(Code.WRONG_RATE, clip.id, sound.detail)
+        yield Finding(Code.UNREADABLE_RATE, clip.id, sound.detail)
     elif sound.fault:
         yield Finding(Code.UNREADABLE, clip.id, sound.detail)
     elif sound.loud_db < limits.silent_db:
@@ -248,16 +268,11 @@ def _check_sound(clip: Clip, sound: Measurement, limits: Thresholds) -> Iterator
         yield Finding(Code.CLIPPED, clip.id, detail, sound.clipped)
 
 
-def _check_text(clip: Clip, text: str, tokens: TokenSet | None) -> Iterator[Finding]:
+def _check_text(clip: Clip, text: str) -> Iterator[Finding]:
     if not text:
         yield Finding(Code.EMPTY_TEXT, clip.id, f"its text {clip.text!r} holds no word")
         return
     strange = unspeakable(clip.text)
-    if tokens is not None and not strange:
-        try:
-            tokens.encode(text)
-        except DataError as error:
-            yield Finding(Code.UNTOKENISABLE, clip.id, error.found)
     if strange:
         named = ", ".join(f"U+{ord(char):04X}" for char in strange)
         yield Finding(Code.UNTOKENISABLE, clip.id, f"its text {clip.text!r} holds {named}")

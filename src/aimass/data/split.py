@@ -2,14 +2,15 @@
 
 Whole speakers are held out wherever speakers are known, so that a model is judged on voices that
 it never heard. What decides is a hash of each speaker's own name (of the clip's, where nobody
-knows who speaks), so that recordings which join later move nobody, and no seed is needed.
+knows who speaks), so that recordings which join later move nobody, and no seed is needed. Who alone
+is left to say a label stays in training, or a model would be judged on what it never heard.
 Synthetic speech only ever trains.
 """
 
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,28 +33,41 @@ class Splits:
 
 
 def hold_out(
-    clips: Sequence[Clip], share: float = DEV_SHARE, salt: str = ""
+    clips: Sequence[Clip],
+    share: float = DEV_SHARE,
+    salt: str = "",
+    *,
+    least: int = 1,
+    labels: Collection[str] = (),
 ) -> tuple[list[Clip], list[Clip]]:
     """Split clips into ``(kept, held out)``: whole speakers where there are two or more.
 
     From `MIN_SPEAKERS` speakers on each is drawn by its own name alone, and so are clips without
-    speakers: data that is added moves nobody. With fewer speakers the share is counted (one at
-    least), which a new speaker may enter in place of one other. Clips of one lone speaker are
-    drawn as if nobody knew who speaks: no split of them could tell how strangers are heard.
-    Clips without speakers are held out label by label, one at least of every label that is
-    heard `MIN_OF_LABEL` times.
+    speakers: data that is added moves nobody, but for those whom a label needs. With fewer
+    speakers the share is counted, which a new speaker may enter in place of one other. Clips of
+    one lone speaker are drawn as if nobody knew who speaks: no split of them could tell how
+    strangers are heard. Clips without speakers are held out label by label, one at least of every
+    label that is heard `MIN_OF_LABEL` times.
 
     Args:
         share: of the speakers, or of the clips.
         salt: another choice; what is held out of the clips that an earlier call kept needs one.
+        least: speakers to hold out where speakers are known, but never all of them.
+        labels: texts that stay among what is kept, as far as whole speakers allow.
 
     Raises:
         DataError: too few clips to hold one out.
     """
     real = [clip for clip in clips if not clip.synthetic]
     by_speaker = len({clip.speaker for clip in real if clip.speaker is not None}) > 1
-    held = _speakers(real, share, salt) if by_speaker else set()
-    held |= _alone([clip for clip in real if not (by_speaker and clip.speaker)], share, salt)
+    said: Said = defaultdict(set)
+    for clip in real:
+        said[_key(clip, by_speaker)] |= {clip.text}.intersection(labels)
+    held = _speakers(said, share, salt, least) if by_speaker else set()
+    alone = [clip for clip in real if not (by_speaker and clip.speaker)]
+    left = {key: own for key, own in said.items() if key not in held}
+    held |= _alone(alone, share, salt, left)
+    held = held or _alone(alone, share, salt, {})
     out = [clip for clip in real if _key(clip, by_speaker) in held]
     kept = [clip for clip in clips if clip.synthetic or _key(clip, by_speaker) not in held]
     if not kept or not out:
@@ -128,6 +142,9 @@ def rotation(clips: Sequence[Clip], folds: int, fold: int) -> Splits:
 Key = tuple[str, str]
 """What is held out as one: ``("speaker", name)`` or ``("clip", id)``."""
 
+Said = dict[Key, set[str]]
+"""The labels of each."""
+
 
 def _key(clip: Clip, by_speaker: bool) -> Key:
     if by_speaker and clip.speaker is not None:
@@ -140,17 +157,32 @@ def _drawn(name: str, salt: str) -> float:
     return int.from_bytes(hashlib.sha256((salt + name).encode()).digest()[:4], "big") / 2**32
 
 
-def _speakers(clips: Sequence[Clip], share: float, salt: str) -> set[Key]:
-    """The speakers to hold out: at least one, and never all."""
-    names = sorted({clip.speaker for clip in clips if clip.speaker is not None})
-    names.sort(key=lambda name: _drawn(name, salt))
-    count = sum(_drawn(name, salt) < share for name in names)
-    if len(names) < MIN_SPEAKERS:
-        count = round(share * len(names))
-    return {("speaker", name) for name in names[: min(max(count, 1), len(names) - 1)]}
+def _spared(keys: Iterable[Key], said: Said) -> list[Key]:
+    """Those of some keys, one after another, without whom the others still say every label."""
+    left = Counter(label for own in said.values() for label in own)
+    free = []
+    for key in keys:
+        own = said.get(key, set())
+        if all(left[label] > 1 for label in own):
+            left.subtract(own)
+            free.append(key)
+    return free
 
 
-def _alone(clips: Sequence[Clip], share: float, salt: str) -> set[Key]:
+def _speakers(said: Said, share: float, salt: str, least: int) -> set[Key]:
+    """The speakers to hold out: so many at least, and never all."""
+    keys = sorted(key for key in said if key[0] == "speaker")
+    keys.sort(key=lambda key: _drawn(key[1], salt))
+    free = _spared(keys, said)
+    if len(free) < least:
+        free = keys
+    count = sum(_drawn(name, salt) < share for _, name in free)
+    if len(keys) < MIN_SPEAKERS:
+        count = round(share * len(keys))
+    return set(free[: min(max(count, least), len(keys) - 1)])
+
+
+def _alone(clips: Sequence[Clip], share: float, salt: str, said: Said) -> set[Key]:
     """The clips to hold out one by one, of every label that is heard often enough."""
     labels: dict[str, list[str]] = defaultdict(list)
     for clip in clips:
@@ -162,18 +194,10 @@ def _alone(clips: Sequence[Clip], share: float, salt: str) -> set[Key]:
         if len(names) >= MIN_OF_LABEL:
             drawn = drawn or {names[0]}
         held |= drawn
-    return {("clip", name) for name in _some(held, [clip.id for clip in clips], salt)}
-
-
-def _some(held: set[str], names: Collection[str], salt: str) -> set[str]:
-    """What is held, made one at least and not all, where there are two names."""
-    if len(names) < 2:
-        return set()
-    if not held:
-        return {min(names, key=lambda name: _drawn(name, salt))}
-    if len(held) == len(names):
-        return held - {max(names, key=lambda name: _drawn(name, salt))}
-    return held
+    keys = [("clip", clip.id) for clip in clips]
+    keys.sort(key=lambda key: _drawn(key[1], salt))
+    chosen = _spared([key for key in keys if key[1] in held], said) or _spared(keys, said)[:1]
+    return set(chosen[: len(clips) - 1])
 
 
 def refuse_leaks(splits: Splits, recording: Callable[[Path], str] = str) -> None:

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from aimass.base.files import write_json
 from aimass.base.settings import Settings
 from aimass.data import corpus as corpora
 from aimass.data import manifest
-from aimass.data.checks import STOPS, Code, apply_policy, check, ordered
+from aimass.data.checks import STOPS, Code, Finding, apply_policy, check, ordered, unwritable
 from aimass.data.corpus import Clip, Corpus
 from aimass.data.measure import Measurement, measure
 from aimass.data.report import Report
@@ -24,7 +25,7 @@ from aimass.data.synthesis import SpeechPlan, synthesise, utterances
 from aimass.data.voices.contract import open_engine
 from aimass.lifecycle.scenario import Scenario
 from aimass.lifecycle.stages import Stages, fingerprint
-from aimass.lifecycle.suspects import SuspectSpec, cross_validated
+from aimass.lifecycle.suspects import SuspectSpec, closed, cross_validated
 from aimass.registry import pretrained
 from aimass.registry.bundle import LICENCE, TOKENS
 from aimass.text.normalise import normalise
@@ -53,17 +54,20 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
 
     def work(folder: Path) -> None:
         measured = measure(given.clips, config.home / "cache/measurements", progress=progress).of
-        unasked = UNASKED.get(plan.task, ())
-        findings = [one for one in check(given, measured) if one.code not in unasked]
-        if Code.LABEL_SUSPECT in plan.data.exclude:
-            stopped = {one.clip for one in findings if one.code in STOPS}
-            sound = [c for c in given.split("train").clips if c.id not in stopped]
-            heard = SuspectSpec(sample_rate=_rate(sound, measured)) if sound else SuspectSpec()
-            suspects = cross_validated(sound, heard, progress=progress)
-            findings = ordered(given, [*findings, *suspects])
+        findings = _findings(plan, given, measured, progress)
         kept, _ = apply_policy(given, findings, plan.data.exclude)
-        Report(given, measured, findings, plan.data.exclude).write(folder / REPORT)
         splits = _splits(plan, kept)
+        if plan.task is Task.EMBED:  # speakers' names stay here
+            (folder / TOKENS).touch()
+        else:
+            symbols = _symbols(plan, splits.train)
+            symbols.save(folder / TOKENS)
+            judges = (*splits.dev, *splits.test)
+            strange = unwritable(judges, symbols, partial(words, plan=plan))
+            findings = ordered(given, [*findings, *strange])
+            kept, _ = apply_policy(given, findings, plan.data.exclude)
+            splits = _splits(plan, kept)
+        Report(given, measured, findings, plan.data.exclude).write(folder / REPORT)
         refuse_leaks(splits, _digests(kept.clips, measured))
         for name, clips in _heard(plan, splits, measured).items():
             manifest.write(
@@ -72,10 +76,6 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
                 licence=kept.licence,
                 progress=progress,
             )
-        if plan.task is Task.EMBED:  # speakers' names stay here
-            (folder / TOKENS).touch()
-        else:
-            _symbols(plan, splits.train).save(folder / TOKENS)
         (folder / LICENCE).write_text(kept.licence + "\n", encoding="utf-8")
         write_json(folder / RATE, _rate(splits.train, measured))
         write_json(folder / CONTENT, _content(kept.clips, measured))
@@ -87,30 +87,45 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
         sorted(plan.data.exclude),
         plan.data.margin,
         fingerprint(given),
+        given.layout.notes,
     ]
     return stages.run("prepare", inputs, work)
 
 
 def read(plan: Scenario) -> Corpus:
-    """All of a scenario's clips as one corpus, each in its split, with the licences they carry."""
+    """All of a scenario's clips as one corpus, each in its split, with the licences they carry.
+
+    Its notes also say which clips of the sources are in no set.
+    """
     source = corpora.read(plan.data.train, columns=plan.data.columns)
-    given = {"train": source.split("train")}
+    sources, given = {"train": source}, {"train": source.split("train")}
     for name in ("dev", "test"):
         path = getattr(plan.data, name)
         if path is not None:
-            given[name] = corpora.read(path, columns=plan.data.columns).split(name)
+            sources[name] = corpora.read(path, columns=plan.data.columns)
+            given[name] = sources[name].split(name)
         elif any(clip.split == name for clip in source.clips):
             given[name] = source.split(name)
     kept: Sequence[Clip] = given["train"].clips
+    least = 2 if plan.task is Task.EMBED else 1  # voices are told apart from one another
+    labels = _labels(plan, kept)
     for name in ("test", "dev"):
         if name not in given:
-            kept, held = hold_out(kept, salt="" if name == "dev" else name)
+            salt = "" if name == "dev" else name
+            kept, held = hold_out(kept, salt=salt, least=least, labels=labels)
             given[name] = replace(source, clips=tuple(held), missing=())
     given["train"] = replace(given["train"], clips=tuple(kept))
     splits = [(name, given[name]) for name in SPLITS]
     if plan.data.synthetic is not None:
         splits.append(("train", _all_synthetic(corpora.read(plan.data.synthetic))))
-    return _together(splits)
+    found = _together(splits)
+    notes = [*found.layout.notes, *_unused(sources, found.clips)]
+    if labels and closed(given["train"].clips) and Code.LABEL_SUSPECT not in plan.data.exclude:
+        notes.append(
+            f"labels were not cross-validated: to see suspects type aimass data check "
+            f"{plan.data.train}; to leave them out write exclude: [label_suspect]"
+        )
+    return replace(found, layout=replace(found.layout, notes=tuple(notes)))
 
 
 def spoken(plan: Scenario) -> Scenario:
@@ -121,6 +136,52 @@ def spoken(plan: Scenario) -> Scenario:
     counts = Counter(clip.language for clip in clips if clip.language)
     known = [name for name, _ in counts.most_common() if LANGUAGE.fullmatch(name)]
     return plan.model_copy(update={"language": "+".join(known)}) if known else plan
+
+
+def _labels(plan: Scenario, clips: Sequence[Clip]) -> set[str]:
+    """The texts of training clips that are labels, from a small set, for the task."""
+    if plan.task is Task.EMBED:
+        return set()
+    return {clip.text for clip in (clips if plan.task is Task.CLASSIFY else closed(clips))}
+
+
+def _unused(sources: Mapping[str, Corpus], clips: Iterable[Clip]) -> list[str]:
+    """A sentence on every split of a source that is in none of the three sets.
+
+    Args:
+        sources: by the key under data that names them.
+        clips: of all sets.
+    """
+
+    def place(clip: Clip) -> tuple[Path, float, float | None]:
+        return clip.path.resolve(), clip.start, clip.duration
+
+    used = {place(clip) for clip in clips}
+    notes = []
+    for name, source in sources.items():
+        left = [clip for clip in source.clips if place(clip) not in used]
+        used |= {place(clip) for clip in left}  # two keys may name one folder
+        for split, count in Counter(clip.split or "train" for clip in left).items():
+            why = f"data.{split} names another folder"
+            if name != "train":
+                why = f"data.{name} takes split '{name}' alone"
+            where = f"{count} clips of {source.source} are in split '{split}'"
+            notes.append(f"{where}, and {why}: not used")
+    return notes
+
+
+def _findings(
+    plan: Scenario, given: Corpus, measured: dict[str, Measurement], progress: Progress
+) -> list[Finding]:
+    """What is wrong with the recordings, of what the task minds."""
+    unasked = UNASKED.get(plan.task, ())
+    found = [one for one in check(given, measured) if one.code not in unasked]
+    if Code.LABEL_SUSPECT in plan.data.exclude:
+        stopped = {one.clip for one in found if one.code in STOPS}
+        sound = [c for c in given.split("train").clips if c.id not in stopped]
+        heard = SuspectSpec(sample_rate=_rate(sound, measured)) if sound else SuspectSpec()
+        found += cross_validated(sound, heard, progress=progress)
+    return ordered(given, found)
 
 
 def _by_split(corpus: Corpus) -> list[tuple[str, Corpus]]:
@@ -231,15 +292,16 @@ def _digests(clips: Iterable[Clip], measured: dict[str, Measurement]) -> Callabl
 
 def _symbols(plan: Scenario, clips: Sequence[Clip]) -> TokenSet | LabelSet:
     """What the outputs of the scenario's models stand for."""
+    texts = [words(clip, plan) for clip in clips]
     if plan.task is Task.CLASSIFY:
-        return LabelSet.from_texts(clip.text for clip in clips)
-    return TokenSet.from_texts(
-        [words(clip, plan) for clip in clips], plan.tokens.kind, plan.tokens.size
-    )
+        return LabelSet.from_texts(texts)
+    return TokenSet.from_texts(texts, plan.tokens.kind, plan.tokens.size)
 
 
 def words(clip: Clip, plan: Scenario) -> str:
-    """The text of a clip as models write it."""
+    """The text of a clip as models write it; a label stays as it is."""
+    if plan.task is Task.CLASSIFY:
+        return clip.text
     return normalise(clip.text, clip.language or plan.languages[0])
 
 
