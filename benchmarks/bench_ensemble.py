@@ -15,7 +15,9 @@ called by what makes them differ; --list shows them. A description says the same
                 "members": {"conv": "path/to/bundle", "whisper": "whisper-base"}}],
      "arms": {"all": "*"}}
 
---sets DEV TEST gives other recordings to fit and to test on than those that the builds prepared.
+--trained takes members of the task classify as they were trained, whether they are packed or not
+(benchmarks/trained.py), called by what makes them differ. --sets DEV TEST gives other recordings to
+fit and to test on than those that the builds prepared.
 
 An arm is a set of members: names with wildcards, parted by commas; ! before one takes away. Each
 fold fits on its dev set and is tested on its test set; figures pool the folds and draw whole
@@ -34,6 +36,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from trained import Trained
 
 from aimass.base.contract import Engine
 from aimass.base.digests import of_value
@@ -51,7 +54,7 @@ from aimass.evaluation.compare import compare
 from aimass.evaluation.interval import by_unit, percentiles, resampled
 from aimass.evaluation.scorecard import Scorecard, Scored, score
 from aimass.evaluation.units import METRICS, Metric
-from aimass.registry.bundle import MANIFEST, Bundle
+from aimass.registry.bundle import MANIFEST, TOKENS, Bundle
 from aimass.registry.bundle import load as load_bundle
 from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.load import load
@@ -68,7 +71,7 @@ class Fold:
 
     name: str
     sets: dict[str, Corpus]
-    members: dict[str, Path | str] = field(default_factory=dict)  # a bundle, or a model's name
+    members: dict[str, Path | str | Trained] = field(default_factory=dict)  # a bundle, or a name
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,15 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=[], metavar="NAME=GLOB,GLOB")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--only", default="*", help="builds with these names, such as 'commands-*'")
+    parser.add_argument("--trained", action="store_true", help="packed or not")
     parser.add_argument("--sets", type=Path, nargs=2, help="manifests to fit and to test on")
     parser.add_argument("--cache", type=Path, required=True, help="keeps what members said")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--list", action="store_true", help="show folds and members, and stop")
     given = parser.parse_args()
     folds, arms = described(given.description) if given.description else ([], {})
-    folds += discovered(given.homes, given.only, given.sets)
+    find = trained if given.trained else discovered
+    folds += find(given.homes, given.only, given.sets)
     arms |= dict(one.split("=", 1) for one in given.arms)
     for fold in folds:
         sizes = ", ".join(f"{len(fold.sets[split].clips)} {split}" for split in SPLITS)
@@ -155,6 +160,45 @@ def discovered(homes: Sequence[str], only: str, paths: Sequence[Path] | None = N
     return list(folds.values())
 
 
+def trained(homes: Sequence[str], only: str, paths: Sequence[Path] | None) -> list[Fold]:
+    """The folds of all builds below some homes, with all that was trained on what is prepared."""
+    folds: dict[str, Fold] = {}
+    for one in homes:
+        prefix, _, where = one.rpartition("=")
+        for build in sorted(Path(where).expanduser().glob("builds/*")):
+            prepared = next(iter(newest(build, "prepare-*/test.jsonl.gz")), None)
+            if prepared is None or not fnmatchcase(build.name, only):
+                continue
+            own = paths or [prepared.with_name(f"{s}.jsonl.gz") for s in SPLITS]
+            sets = {s: corpora.read(path).whole() for s, path in zip(SPLITS, own, strict=True)}
+            fold = folds.setdefault(of_clips(sets["test"]), Fold(build.name, sets))
+            labels = LabelSet.load(prepared.parent / TOKENS)
+            for path in sorted(build.glob("train-*/inputs.json")):
+                inputs = json.loads(path.read_text())
+                if inputs[0] == prepared.parent.name:
+                    name = "/".join(filter(None, (prefix, called(inputs))))
+                    fold.members[name] = Trained(path.parent, labels, name)
+    return list(folds.values())
+
+
+def called(inputs: Sequence[Any]) -> str:
+    """A member by its family, its features, its policy, its bag and its seed."""
+    shape, features, augment, training = inputs[1:5]
+    more = {key: value for one in inputs[5:] if isinstance(one, dict) for key, value in one.items()}
+    bag = (more.get("sampler") or {}).get("bag")
+    parts = [
+        shape["family"],
+        features["kind"] if features["kind"] != "fbank" else "",
+        f"{features['frame_length_ms']:g}ms" if features["frame_length_ms"] != 25 else "",
+        features["compression"] if features["compression"] != "log" else "",
+        augment["policy"]["name"] if augment["policy"]["name"] != "standard" else "",
+        f"bag{bag['share']:g}{bag['by']}" if bag else "",
+        "joint" if more.get("together") else "",
+        f"s{training['seed']}",
+    ]
+    return "-".join(part for part in parts if part)
+
+
 def newest(build: Path, pattern: str) -> list[Path]:
     return sorted(build.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
 
@@ -202,9 +246,16 @@ def collected(fold: Fold, cache: Path) -> Heard:
     for name, where in sorted(fold.members.items()):
         bundle = load_bundle(where) if isinstance(where, Path) else None
         digest = str(where) if bundle is None else bundle.digest[:16]
+        if isinstance(where, Trained):
+            digest = where.digest[:16]
+            symbols[name], metric = where.labels, "classification_error"
+            metrics.append(metric)
         engine: Engine | None = None
         for split in SPLITS:
             folder = cache / f"{digest}-{of_clips(fold.sets[split])}"
+            if not folder.exists() and isinstance(where, Trained):
+                print(f"{fold.name}: {name} hears {split}", flush=True)
+                where.outputs(fold.sets[split]).save(folder)
             if not folder.exists():
                 engine = engine or (load(str(where)) if bundle is None else BundleEngine(bundle))
                 print(f"{fold.name}: {name} hears {split}", flush=True)
