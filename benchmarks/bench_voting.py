@@ -60,15 +60,18 @@ FREQUENCY = VoteSpec(alpha=1)
 NOTES = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>|\.\.\.")
 
 
-def asterisk(sounds: Path, transcripts: Path, target: Path) -> None:
-    """Write the prompts that are words as WAV files with their texts."""
-    rows = []
+def asterisk(sounds: Path, transcripts: Path, target: Path, every: int) -> None:
+    """Write the prompts that are words, or some of them, as WAV files with their texts."""
+    rows, number = [], 0
     with gzip.open(transcripts, "rt", encoding="utf-8") as lines:
         for line in lines:
             name, parted, text = line.partition(":")
             said = " ".join(NOTES.sub(" ", text).split())
             source = sounds / f"{name}.g722"
             if line.startswith(";") or not parted or not said or not source.is_file():
+                continue
+            number += 1
+            if (number - 1) % every:
                 continue
             path = target / "audio" / f"{name.replace('/', '-')}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -387,6 +390,7 @@ def main() -> None:
     making = parts.add_parser("asterisk")
     for name in ("sounds", "transcripts", "target"):
         making.add_argument(name, type=Path)
+    making.add_argument("--every", type=int, default=1, help="take every n-th prompt alone")
     hearing = parts.add_parser("hear")
     hearing.add_argument("cache", type=Path)
     hearing.add_argument("data", type=Path, nargs="+")
@@ -400,7 +404,7 @@ def main() -> None:
     if given.part == "vote":
         voting(given.cache, given.data, given.models, given.output)
     if given.part == "asterisk":
-        asterisk(given.sounds, given.transcripts, given.target)
+        asterisk(given.sounds, given.transcripts, given.target, given.every)
     if given.part == "hear":
         hear(given.cache, [read(path) for path in given.data], given.models)
 
