@@ -113,12 +113,26 @@ def test_words_lie_in_order_and_confidences_between_0_and_1(
         assert 0 <= word.confidence <= 1
 
 
-@given(several, st.lists(answers(), max_size=3))
-def test_what_is_decided_stays(ballots: list[Ballot], rest: list[Ballot]) -> None:
-    key = spoken()
-    if decided(ballots, sum(one.weight for one in rest), FREQUENCY):
-        first, last = vote(ballots, FREQUENCY), vote([*ballots, *rest], FREQUENCY)
-        assert key(text(first)) == key(text(last))
+@st.composite
+def alike(draw: st.DrawFn) -> list[Ballot]:
+    """Ballots most of which say the same words, more or less surely, the weightiest first."""
+    words = draw(st.lists(st.sampled_from("ab"), max_size=2))
+    sure = st.sampled_from([0.0, 0.2, 0.6, 0.9, 1.0])
+    found = []
+    for _ in range(draw(st.integers(2, 7))):
+        texts = draw(st.sampled_from([words] * 4 + [["a"], ["a", "c"], []]))
+        own = tuple(Word(one, 0.0, 0.0, draw(sure)) for one in texts)
+        found.append(Ballot(own, draw(st.sampled_from([0.2, 1.0, 1.5, 4.0]))))
+    return sorted(found, key=lambda one: -one.weight)
+
+
+@given(alike() | several, specs | st.builds(VoteSpec, alpha=st.floats(0.3, 1)))
+def test_what_is_decided_stays(ballots: list[Ballot], spec: VoteSpec) -> None:
+    key, last = spoken(), vote(ballots, spec)
+    for heard in range(1, len(ballots)):
+        some = ballots[:heard]
+        if decided(some, sum(one.weight for one in ballots[heard:]), spec):
+            assert key(text(vote(some, spec))) == key(text(last))
 
 
 @given(several)
@@ -235,7 +249,24 @@ def test_a_majority_that_agrees_decides() -> None:
     assert not decided(two, 2, FREQUENCY)
     assert not decided([said("go left"), said("go right")], 1, FREQUENCY)
     assert not decided([], 0, FREQUENCY)
-    assert not decided(two, 0.5, VoteSpec(alpha=0.9))
+
+
+def test_where_confidences_count_it_takes_a_larger_majority() -> None:
+    for sure, rest in ((0.9, 1.3), (0.3, 0.7)):  # the less sure, the less others may weigh
+        four = [said("go left", sure)] * 4
+        assert decided(four, rest) and not decided(four, rest + 0.1)
+    assert decided([said("")] * 4, 1.3) and not decided([said("")] * 4, 1.4)
+    assert not decided([said("go")] * 9, 1, VoteSpec(alpha=0.3))  # one that is sure may add a word
+    assert decided([said("go")] * 9, 1, VoteSpec(alpha=0.3, null=0.9))
+    assert not decided([said("go")] * 9, 1, VoteSpec(alpha=0))
+
+
+def test_who_agrees_in_doubt_helps_another_word() -> None:
+    four, spec = [said("go")] * 4, VoteSpec(alpha=0.3, null=1)
+    assert text(vote([*four, said("no", weight=2.8)], spec)) == "go"
+    others = [said("go", 0.0, weight=1.63), said("no", weight=1.17)]
+    assert text(vote([*four, *others], spec)) == "no"
+    assert decided(four, 2.7, spec) and not decided(four, 2.8, spec)
 
 
 # Choosing one

@@ -13,7 +13,7 @@ from aimass.data.corpus import read
 from aimass.data.sound import sound_of
 from aimass.data.types import Clip
 from aimass.decoding.combine import METHODS, Combination, LogProbs, Method, tempered
-from aimass.ensemble.fit import MOST_UTTERANCES, _spread, fit, folds
+from aimass.ensemble.fit import MOST_UTTERANCES, _spread, fit, folds, reheated
 from aimass.ensemble.outputs import Outputs, answered, scored
 from aimass.evaluation.cost import Cost
 from aimass.evaluation.scorecard import Metric, Scorecard, Scored, score
@@ -136,7 +136,7 @@ def test_what_was_fitted_means_what_it_says_to_strangers(method: Method) -> None
 def test_the_same_outputs_give_the_same_combination(method: Method) -> None:
     outputs = label_outputs([0.5, 0.8], utterances=200)
     found = fit(outputs, method, LABELS)
-    assert fit(outputs, method, LABELS) == found
+    assert fit(outputs, method, LABELS) == found == reheated(outputs, found, LABELS)
     assert Combination.from_dict(found.to_dict()) == found
     order = np.random.default_rng(0).permutation(200).tolist()
     assert fit(outputs.at(order), method, LABELS).weights == pytest.approx(found.weights, abs=1e-6)

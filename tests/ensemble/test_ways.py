@@ -8,6 +8,7 @@ import pytest
 from aimass.base.contract import Task
 from aimass.base.errors import DataError, RequestError
 from aimass.decoding.combination import Method
+from aimass.ensemble.fit import reheated
 from aimass.ensemble.outputs import answered
 from aimass.ensemble.ways import SUITABLE, Kind, Way, WaysSpec, judge_of, largest_group, ways
 from aimass.text.tokens import LabelSet, TokenSet
@@ -73,6 +74,19 @@ def test_a_budget_is_kept(method: Method) -> None:
     assert way.selection.names == heard.names
     with pytest.raises(RequestError, match="a budget of 1"):
         ways(heard, kind(4), replace(spec, budget=1))
+
+
+@pytest.mark.parametrize("method", ["geometric", "arithmetic", "vote", "choose"])
+def test_the_temperature_of_a_pruned_way_is_that_of_those_that_stay(method: Method) -> None:
+    heard = outputs([2.0, 2.0, 1.5, 1.0])
+    spec = WaysSpec((method,), budget=4500, unit="multiply_adds")
+    (way,) = ways(heard, kind(4), spec)
+    members = way.members
+    assert 1 <= len(members) < 4
+    own = reheated(heard.only(members), way.combination.only(members), LABELS)
+    assert way.combination.temperature == pytest.approx(own.temperature)
+    (whole,) = [w for w in ways(heard, kind(4), WaysSpec((method,))) if w.name == method]
+    assert way.combination.temperature != pytest.approx(whole.combination.temperature)
 
 
 def test_one_member_and_one_speaker_are_enough() -> None:

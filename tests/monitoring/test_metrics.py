@@ -25,6 +25,7 @@ def test_an_idle_page_parses_and_every_metric_is_explained() -> None:
         "aimass_errors",
         "aimass_model_loads",
         "aimass_requests_under_way",
+        "aimass_dead_members",
     }
     assert all(family.documentation.endswith(".") for family in families)
 
@@ -65,6 +66,15 @@ def test_places_are_asked_for_at_each_scrape() -> None:
     metrics = Metrics(lambda: next(places))
     seen = [page(metrics)["aimass_requests_under_way", ()] for _ in range(3)]
     assert seen == [0, 3, 1]
+
+
+def test_dead_members_are_those_of_now() -> None:
+    told = iter(({"a": 1, "b": 0}, {"b": 2}))
+    metrics = Metrics(lambda: 0, lambda: next(told))
+    seen = [page(metrics) for _ in range(2)]
+    name = "aimass_dead_members"
+    counts = [[own.get((name, (("model", model),))) for model in "ab"] for own in seen]
+    assert counts == [[1, 0], [None, 2]]
 
 
 def test_labels_of_any_content_keep_the_page_readable() -> None:

@@ -180,15 +180,46 @@ def test_who_cannot_change_the_label_is_not_asked(
     assert list(dict.fromkeys(ran)) in (["a", "b"], ["a", "b", "c"])  # the weightiest first
 
 
-def test_who_cannot_change_the_words_is_not_asked(made: Made) -> None:
+@pytest.mark.parametrize(("votes", "asked"), [({"alpha": 1.0}, 2), ({}, 3)])
+def test_who_cannot_change_the_words_is_not_asked(
+    made: Made, votes: dict[str, float], asked: int
+) -> None:
     member = bundles.load(shipped()["digits"])
     same = dict.fromkeys("abcd", member)
     weights = (0.3, 0.3, 0.3, 0.1)
-    found = made("vote", same, weights, threads=1, massive={"vote": {"alpha": 1.0}})
+    found = made("vote", same, weights, threads=1, massive={"vote": votes})
     clip = digits.clips()[0]
     ran = count_steps(found)
     assert found.recognize(digits.samples(clip.path), WORDS).text == clip.text
-    assert len(set(ran)) == 2 and "d" not in ran
+    assert len(set(ran)) == asked and "d" not in ran
+
+
+def assert_threads_change_nothing(found: list[MassiveEngine], samples: Samples) -> int:
+    """Also says how many members the engine with one thread ran."""
+    ran = count_steps(found[0])
+    first, *others = [one.recognize(samples, WORDS) for one in found]
+    for other in others:
+        assert_same(other, first, 1e-6)
+    return len(set(ran))
+
+
+@pytest.mark.parametrize("method", ["arithmetic", "geometric", "vote"])
+def test_threads_change_no_label_and_no_confidence(
+    made: Made, guessers: dict[str, Bundle], method: Method
+) -> None:
+    weights = (0.9, 0.04, 0.03, 0.02, 0.01)
+    found = [made(method, guessers, weights, threads=count) for count in (1, 2, 5)]
+    sounds = [speech()[: n * RATE] for n in (1, 2, 3, 4)]
+    asked = {assert_threads_change_nothing(found, samples) for samples in sounds}
+    assert min(asked) < 5
+
+
+def test_threads_change_no_word_and_no_confidence(made: Made, babblers: dict[str, Bundle]) -> None:
+    members = {"good": bundles.load(shipped()["digits"])} | babblers
+    weights = (0.9, 0.05, 0.03, 0.02)
+    found = [made("vote", members, weights, threads=count) for count in (1, 2, 4)]
+    for clip in digits.clips()[:20:10]:
+        assert assert_threads_change_nothing(found, digits.samples(clip.path)) == 1
 
 
 def test_digits_are_heard_as_well_by_any_method(made: Made) -> None:

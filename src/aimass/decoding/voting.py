@@ -91,28 +91,61 @@ def decided(
 ) -> bool:
     """Whether ballots that still may come cannot change what words win.
 
-    True when ballots of more weight than all that is to come agree word for word: they then come
-    first in the alignment and have the majority in every slot. Where confidences count
-    (``alpha`` below 1) an answer is never decided early. The winners' times, confidences and
-    spelling may still change.
+    True when ballots that agree word for word win against all others, whatever those say: they
+    have the majority, so they come first in the alignment, and no word of theirs can lose its
+    slot even if all others are certain of another, or say the same and doubt it, which lowers a
+    mean. Nor can a word win between theirs. The winners' times, confidences and spelling may
+    still change.
 
     Args:
-        rest: the weight of the ballots to come.
+        rest: the weight of the ballots to come; their confidences lie between 0 and 1.
 
     Raises:
         RequestError: as `vote`.
     """
     spec, key = spec or VoteSpec(), key or spoken()
     _check([*ballots, Ballot((), rest)], spec)
-    if spec.alpha < 1:
-        return False
-    agreed: dict[tuple[str, ...], list[float]] = {}
+    total = math.fsum([rest, *(one.weight for one in ballots)])
+    agreed: dict[tuple[str, ...], list[tuple[float, list[float]]]] = {}
     for one in ballots:
-        said = tuple(part for word in one.words for part in key(word.text).split() or [word.text])
-        agreed.setdefault(said, []).append(one.weight)
-    first = max((math.fsum(weights) for weights in agreed.values()), default=0.0)
-    others = math.fsum([rest, *(one.weight for one in ballots)]) - first
-    return first > others * (1 + _CLEAR)
+        if one.weight > _LEAST * total:
+            parts = [
+                (part, word.confidence)
+                for word in one.words
+                for part in key(word.text).split() or [word.text]
+            ]
+            said = agreed.setdefault(tuple(part for part, _ in parts), [])
+            said.append((one.weight / total, [sure for _, sure in parts]))
+    first = max(agreed.values(), key=lambda own: math.fsum(share for share, _ in own), default=[])
+    shares = [share for share, _ in first]
+    share = math.fsum(shares)
+    # Where the majority says nothing, the others may be certain of one word.
+    nothing = spec.alpha * (2 * share - 1) + (1 - spec.alpha) * (spec.null - 1)
+    return nothing > _CLEAR and all(
+        _least_lead(share, _sure(shares, own, spec), spec) > _CLEAR
+        for own in zip(*(sure for _, sure in first), strict=True)
+    )
+
+
+def _sure(shares: Sequence[float], confidences: Sequence[float], spec: VoteSpec) -> float:
+    """The confidence in a word of those who say it, as if nobody else's could add to it."""
+    if spec.confidence == "max":
+        return max(confidences)
+    weighted = [share * sure for share, sure in zip(shares, confidences, strict=True)]
+    return math.fsum(weighted) / math.fsum(shares)
+
+
+def _least_lead(share: float, sure: float, spec: VoteSpec) -> float:
+    """The least by which a word of a majority leads, whatever the others say in its slot.
+
+    Some of them say it too, with the confidence 0, and the rest are certain of another. That is
+    worst where the gain in votes no longer outweighs the loss in the mean confidence.
+    """
+    alpha, joined = spec.alpha, share
+    if spec.confidence == "mean":
+        joined = min(1.0, max(share, math.sqrt((1 - alpha) * share * sure / (2 * alpha))))
+        sure *= share / joined
+    return alpha * (2 * joined - 1) + (1 - alpha) * (sure - 1)
 
 
 def surest(ballots: Sequence[Ballot]) -> int:

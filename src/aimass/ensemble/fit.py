@@ -54,32 +54,64 @@ def fit(outputs: Outputs, method: Method, symbols: Symbols) -> Combination:
     """
     means = method in ("arithmetic", "geometric")
     if means and isinstance(symbols, LabelSet):
-        return _labels(outputs, method, symbols)
+        return reheated(outputs, _labels(outputs, method, symbols), symbols)
     first = replace(
         Combination.equal(method, len(outputs.names)),
         temperatures=_frame_heats(outputs, symbols) if means else _heats(outputs, symbols),
     )
     if method != "choose" and len(outputs.names) > 1:
         first = replace(first, weights=_by_errors(outputs, first, symbols))
-    return replace(first, temperature=_whole_heat(outputs, first, symbols, by_rows=means))
+    return reheated(outputs, first, symbols)
+
+
+def reheated(outputs: Outputs, fitted: Combination, symbols: Symbols) -> Combination:
+    """A combination with the temperature of the whole that belongs to its weights.
+
+    Args:
+        outputs, symbols: as `fit` takes them.
+
+    Raises:
+        DataError: as `fit`.
+    """
+    means = fitted.method in ("arithmetic", "geometric")
+    if means and isinstance(symbols, LabelSet):
+        stack, targets = _known(outputs, symbols)
+        heard = [member for member, weight in enumerate(fitted.weights) if weight > 0]
+        own = _tempered(stack, fitted.temperatures)[heard]
+        mean = pooled(own, np.array(fitted.weights)[heard], fitted.method)
+        return replace(fitted, temperature=temperature(mean, targets))
+    plain = replace(fitted, temperature=1.0)  # of stated confidences it is found from this one
+    return replace(fitted, temperature=_whole_heat(outputs, plain, symbols, by_rows=means))
 
 
 def _labels(outputs: Outputs, method: Method, symbols: LabelSet) -> Combination:
     """By likelihood: each utterance is one row with one right label."""
+    stack, targets = _known(outputs, symbols)
+    heats = tuple(temperature(own, targets) for own in stack)
+    parts = folds(_spelled(outputs, symbols))
+    weights = chosen(_tempered(stack, heats), targets, parts, method)
+    return Combination(method, tuple(map(float, weights)), heats)
+
+
+def _known(outputs: Outputs, symbols: LabelSet) -> tuple[Stack, Stack]:
+    """Each member's rows of the utterances whose label it knows, and what is right there."""
+    outputs = _spelled(outputs, symbols)
+    truth = [symbols.encode(clip.text)[0] for clip in outputs.clips]
+    stack = np.stack([_whole(own, symbols) for own in _rows(outputs)])
+    return stack, np.eye(symbols.size)[truth]
+
+
+def _spelled(outputs: Outputs, symbols: LabelSet) -> Outputs:
+    """The utterances of labels that the members know."""
     known = set(symbols.symbols)
     kept = [place for place, clip in enumerate(outputs.clips) if clip.text in known]
     if not kept:
         raise _nothing("labels among those that the members know")
-    outputs = outputs.at(kept)
-    truth = [symbols.encode(clip.text)[0] for clip in outputs.clips]
-    targets = np.eye(symbols.size)[truth]
-    stack = np.stack([_whole(own, symbols) for own in _rows(outputs)])
-    heats = tuple(temperature(own, targets) for own in stack)
-    stack = normalised(stack / np.array(heats)[:, None, None])
-    weights = chosen(stack, targets, folds(outputs), method)
-    heard = weights > 0
-    whole = temperature(pooled(stack[heard], weights[heard], method), targets)
-    return Combination(method, tuple(map(float, weights)), heats, whole)
+    return outputs.at(kept)
+
+
+def _tempered(stack: Stack, heats: Sequence[float]) -> Stack:
+    return normalised(stack / np.array(heats)[:, None, None])
 
 
 def _rows(outputs: Outputs) -> list[tuple[npt.NDArray[np.float32], ...]]:

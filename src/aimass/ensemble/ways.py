@@ -11,7 +11,7 @@ import numpy.typing as npt
 from aimass.base.contract import Task
 from aimass.base.errors import AimassError, DataError
 from aimass.decoding.combination import Combination, Method
-from aimass.ensemble.fit import fit, folds
+from aimass.ensemble.fit import fit, folds, reheated
 from aimass.ensemble.outputs import Outputs, Symbols, answered
 from aimass.ensemble.prune import PruneSpec, Selection, Unit, prune
 from aimass.ensemble.weigh import Counts, Judge
@@ -160,16 +160,19 @@ def _tried(
         return [whole]
     selection = prune(judge, PruneSpec(budget=spec.budget, unit=spec.unit))
     last = selection.steps[selection.kept - 1]
-    judged = last.held_out is not None
+    rate = last.error_rate if last.held_out is None else last.held_out
+    better = last.held_out is not None and rate < whole.error_rate
+    if spec.budget is None and not better:
+        return [whole]
+    # The temperature of all members is not that of those that stay.
+    pruned = reheated(part, replace(fitted, weights=selection.weights), symbols)
     fewer = Way(
         f"{method}, pruned",
-        _among_all(replace(fitted, weights=selection.weights), members, len(outputs.names)),
-        last.held_out if last.held_out is not None else last.error_rate,
+        _among_all(pruned, members, len(outputs.names)),
+        rate,
         _of_all(selection, outputs.names, members),
     )
-    if spec.budget is not None:
-        return [fewer]
-    return [whole, fewer] if judged and fewer.error_rate < whole.error_rate else [whole]
+    return [whole, fewer] if spec.budget is None else [fewer]
 
 
 def _held_out(outputs: Outputs, method: Method, symbols: Symbols, judge: Judge) -> Counts:

@@ -21,9 +21,10 @@ from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
 from aimass.data.corpus import Corpus
 from aimass.decoding.combination import METHODS, Combination
+from aimass.ensemble.fit import reheated
 from aimass.ensemble.prune import PruneSpec, Unit, prune
 from aimass.ensemble.report import Report
-from aimass.ensemble.ways import Way, WaysSpec, judge_of, ways
+from aimass.ensemble.ways import Way, WaysSpec, heard_by, judge_of, symbols_of, ways
 from aimass.evaluation.scorecard import Scorecard
 from aimass.evaluation.units import Metric, unspaced
 from aimass.lifecycle.combine import (
@@ -190,13 +191,15 @@ def prune_model(
             )
         purpose = _purpose(reference.partition("@")[0], models, sets)
         heard = heard_by_all(purpose, models, sets, stages, progress)
-        judge = judge_of(heard[DEV], kind_of(purpose, models), own)
+        kind = kind_of(purpose, models)
+        judge = judge_of(heard[DEV], kind, own)
         selection = prune(judge, spec)
         last = selection.steps[selection.kept - 1]
         rate = last.error_rate if last.held_out is None else last.held_out
-        weights = Combination(own.method, selection.weights, own.temperatures, own.temperature)
+        kept = replace(own, weights=selection.weights)
+        pruned = reheated(heard[DEV], kept, symbols_of(kind, sorted(heard_by(kept))))
         found = [
-            Way(f"{own.method}, pruned", weights, rate, selection).to_dict(),
+            Way(f"{own.method}, pruned", pruned, rate, selection).to_dict(),
             Way("as it was", own, judge.rate(judge.errors(own.weights))).to_dict(),
         ]
         combined = made(purpose, models, found, heard, sets, stages, config, progress)

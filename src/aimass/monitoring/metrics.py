@@ -1,6 +1,6 @@
 """What a running service counts, in the form that Prometheus reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -12,11 +12,14 @@ class Metrics:
 
     Args:
         places_taken: tells how many requests are under way.
+        dead_members: tells how many members do not answer, of each massive model that is loaded.
     """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self, places_taken: Callable[[], int]) -> None:
+    def __init__(
+        self, places_taken: Callable[[], int], dead_members: Callable[[], Mapping[str, int]] = dict
+    ) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "aimass_requests", "Finished requests.", ["route", "status"], registry=self._registry
@@ -47,7 +50,17 @@ class Metrics:
             "aimass_requests_under_way", "Requests that hold a place.", registry=self._registry
         )
         under_way.set_function(places_taken)
+        self._dead_members = dead_members
+        self._dead = Gauge(
+            "aimass_dead_members",
+            "Members of loaded massive models that do not answer.",
+            ["model"],
+            registry=self._registry,
+        )
 
     def page(self) -> bytes:
         """The text that Prometheus scrapes."""
+        self._dead.clear()  # of models that are no longer loaded nothing is told
+        for model, count in self._dead_members().items():
+            self._dead.labels(model).set(count)
         return generate_latest(self._registry)

@@ -132,14 +132,16 @@ class Cascade:
     def _ask(self, step: Step, hearing: Hearing, evidence: dict[int, Any], early: bool) -> None:
         """Add what members of a stage say that were not asked before."""
         missing = [member for member in step.members if member not in evidence]
-        wave = self._panel.team.budget if early else max(1, len(missing))
-        for first in range(0, len(missing), wave):
-            own = {member: evidence[member] for member in step.members if member in evidence}
-            if early and own and hearing.decided(own, step.combination):
-                return
-            some = missing[first : first + wave]
-            hearing.ready(some)
-            evidence.update(self._panel.ask(hearing.hear, some))
+
+        def enough(found: Evidence) -> bool:
+            own = {m: said for m, said in {**evidence, **found}.items() if m in step.members}
+            return bool(own) and hearing.decided(own, step.combination)
+
+        if early and missing and not enough({}):
+            evidence.update(self._panel.ask_until(hearing.hear, enough, hearing.ready, missing))
+        elif not early and missing:
+            hearing.ready(missing)
+            evidence.update(self._panel.ask(hearing.hear, missing))
 
 
 def _step(stage: Stage, members: Sequence[int], panel: Panel) -> Step:

@@ -96,21 +96,31 @@ class Panel:
         work: Callable[[int], Answer],
         enough: Callable[[Mapping[int, Answer]], bool],
         ready: Ready = lambda _: None,
+        members: Sequence[int] | None = None,
     ) -> dict[int, Answer]:
-        """The same, as many at once as there are threads, the weightiest first, until `enough`.
+        """The same, the weightiest first, until those that answered are `enough`.
+
+        As many are asked at once as there are threads. Who was asked beside the one that decided
+        is not counted: what is found does not depend on the threads.
+
+        Args:
+            enough: asked after each answer, in the order of members.
+            ready: told whom the next threads will ask.
+            members: in the order in which they are asked; those that are heard when None.
 
         Raises:
             RequestError, BundleError: as `ask`.
         """
         found: dict[int, Answer] = {}
         failed: dict[int, Exception] = {}
-        step = self.team.budget
-        for first in range(0, len(self.heard), step):
-            wave = self.heard[first : first + step]
+        step, asked = self.team.budget, self.heard if members is None else members
+        for first in range(0, len(asked), step):
+            wave = asked[first : first + step]
             ready(wave)
-            found |= self._round(work, wave, failed)
-            if found and enough(found):
-                break
+            for number, answer in self._round(work, wave, failed).items():
+                found[number] = answer
+                if enough(found):
+                    return {number: found[number] for number in sorted(found)}
         if not found:
             raise self._silent(failed)
         return {number: found[number] for number in sorted(found)}

@@ -71,7 +71,9 @@ class Pool:
         """The row that decides a label, shape ``(1, labels)``.
 
         Members are not asked once the others cannot change the label any more. Then it is the
-        row of those that answered: its label is that of all, its probability what they know.
+        row of those that decided: its label is that of all, its probability what they know,
+        whatever the number of threads. A `PooledStream` hears all members to the end, so its
+        probability is that of all.
         """
         if not self.stop_early:
             return self.log_probs(samples)

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from aimass import __version__
 from aimass.base.errors import AimassError, AudioTooLarge, Busy
 from aimass.base.settings import Settings
-from aimass.runtime.load import models, resolve
+from aimass.runtime.load import Model, models, resolve
 from aimass.serving.service import Service
 from aimass.serving.transcriptions import router
 
@@ -50,8 +50,10 @@ def create_app(config: Settings) -> FastAPI:
 
 
 def _add_models(app: FastAPI, service: Service) -> None:
-    def described(name: str, owner: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": 0, "owned_by": owner}
+    def described(name: str, model: Model) -> dict[str, Any]:
+        found = {"id": name, "object": "model", "created": 0, "owned_by": model.source}
+        engine = service.massive.get(model.folder)
+        return found if engine is None else found | {"dead_members": engine.dead}
 
     @app.get("/v1/models")
     def list_models() -> dict[str, Any]:
@@ -60,13 +62,13 @@ def _add_models(app: FastAPI, service: Service) -> None:
         for model in models(service.config):
             names = [model.name, model.reference, *(f"{model.name}@{a}" for a in model.aliases)]
             for name in names:
-                found.setdefault(name, described(name, model.source))
+                found.setdefault(name, described(name, model))
         return {"object": "list", "data": list(found.values())}
 
     @app.get("/v1/models/{name}")
     def one_model(name: str) -> dict[str, Any]:
         """One model, or 404."""
-        return described(name, resolve(name, service.config).source)
+        return described(name, resolve(name, service.config))
 
 
 def _add_health(app: FastAPI, service: Service) -> None:

@@ -3,13 +3,18 @@
 import asyncio
 import gc
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from weakref import WeakValueDictionary
 
 from aimass.base.contract import Engine
 from aimass.base.errors import AimassError
 from aimass.base.settings import Settings
 from aimass.monitoring.metrics import Metrics
 from aimass.runtime.load import Engines, Model, Parallelism
+from aimass.runtime.massive import MassiveEngine
 from aimass.runtime.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -20,6 +25,7 @@ class Service:
     """Workers, engines and metrics.
 
     Args:
+        massive: the massive models that are loaded, by folder.
         loading: models that must be loaded before the service is ready.
         lookups: of names under way; however many requests ask for one, the registry is asked once.
     """
@@ -28,6 +34,7 @@ class Service:
     scheduler: Scheduler
     engines: Engines
     metrics: Metrics
+    massive: WeakValueDictionary[Path, MassiveEngine]
     loading: list[str] = field(default_factory=list)
     lookups: dict[str, asyncio.Task[Engine]] = field(default_factory=dict)
 
@@ -44,8 +51,11 @@ class Service:
 
     def _looked_up(self, reference: str, lookup: asyncio.Task[Engine]) -> None:
         del self.lookups[reference]
-        if not lookup.cancelled():
-            lookup.exception()  # seen, even where every client has gone away
+        if lookup.cancelled() or lookup.exception():  # seen, even where every client has gone away
+            return
+        engine = lookup.result()
+        if isinstance(engine, MassiveEngine):
+            self.massive[engine.bundle.folder] = engine
 
     def report(self, error: AimassError, where: str) -> None:
         """Count an error, and log it where it is ours."""
@@ -58,13 +68,22 @@ class Service:
         """Start the workers and load nothing yet."""
         workers = Parallelism.of_machine(config.workers).workers
         scheduler = Scheduler(workers, config.max_waiting)
-        metrics = Metrics(lambda: scheduler.taken)
+        massive = WeakValueDictionary[Path, MassiveEngine]()
+        metrics = Metrics(lambda: scheduler.taken, lambda: _dead_members(massive))
 
         def opened(model: Model) -> None:
             metrics.loads.labels(model.name).inc()
             _settle()
 
-        return cls(config, scheduler, Engines(config, opened), metrics)
+        return cls(config, scheduler, Engines(config, opened), metrics, massive)
+
+
+def _dead_members(massive: Mapping[Path, MassiveEngine]) -> dict[str, int]:
+    """How many members do not answer, by the name of their model; of all its versions together."""
+    found = Counter[str]()
+    for engine in massive.values():
+        found[engine.name] += len(engine.dead)
+    return found
 
 
 def _settle() -> None:
