@@ -42,8 +42,8 @@ def grow(
     if as_json:
         print_json(grown)
         return
-    heads = ("family", "parameters", "hears", "augment", "trained on", "tokens", "seed")
-    table = Table(Column("member", overflow="fold"), *heads)
+    heads = ("family", "hears", "augment", "trained on", "tokens", "seed")
+    table = Table(Column("member", no_wrap=True), *heads)
     for row in grown["members"]:
         table.add_row(*map(escape, _cells(row)))
     console = Console(soft_wrap=True)
@@ -179,7 +179,7 @@ def soup(
 def _cells(row: dict[str, Any]) -> list[str]:
     """A member as a row of the table of a plan."""
     if "engine" in row:
-        return [row["name"], row["engine"], "", "", "", "", "", ""]
+        return [row["name"], row["engine"], "", "", "", "", ""]
     features = row["features"]
     heard = [features["kind"], str(features.get("bins", "")), row.get("subsampling", "")]
     heard += [features["compression"]] if features["compression"] != "log" else []
@@ -191,11 +191,10 @@ def _cells(row: dict[str, Any]) -> list[str]:
     policy = row["augment"]["policy"]
     return [
         row["name"],
-        row["family"],
-        f"{row['parameters']:,}",
+        f"{row['family']} {row['parameters'] // 1000}k",
         " ".join(word for word in heard if word),
         policy if isinstance(policy, str) else policy.get("name", "own"),
-        ", ".join(drawn) or "everything",
+        ", ".join(drawn) or "all",
         row["tokens"]["kind"],
         str(row["seed"]),
     ]
