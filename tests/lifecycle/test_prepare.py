@@ -112,10 +112,10 @@ def test_clips_that_no_set_takes_are_told(tmp_path: Path) -> None:
     other = relabelled(tmp_path / "other", rows)
     assert notes(drop) == notes(drop, test=drop) == notes(other) == []
     assert notes(drop, test=other) == [
-        f"6 clips of {drop} are in split 'test', and data.test names another folder: not used",
-        f"20 clips of {other} are in split 'train', and data.test takes split 'test' alone: "
+        f"6 clips of {drop.name} are in split 'test', and data.test names another folder: not used",
+        f"20 clips of {other.name} are in split 'train', and data.test takes split 'test' alone: "
         "not used",
-        f"5 clips of {other} are in split 'dev', and data.test takes split 'test' alone: not used",
+        f"5 clips of {other.name} are in split 'dev', and data.test takes split 'test' alone: not used",
     ]
     both = notes(drop, dev=other, test=other)
     assert [note.split()[0] for note in both] == ["6", "20"]
@@ -140,7 +140,7 @@ def test_whoever_does_not_look_for_wrong_labels_is_told_how(tmp_path: Path) -> N
         return [note for note in kept if note.startswith("labels were not cross-validated")]
 
     (note,) = told()
-    assert f"aimass data check {words};" in note and "exclude: [label_suspect]" in note
+    assert "aimass data check DIR;" in note and "exclude: [label_suspect]" in note
     assert told(task=Task.CLASSIFY) == [note]
     assert told(task=Task.EMBED) == told(exclude=["label_suspect"]) == []
     sentences = [[row[0], row[1], f"sentence {n}"] for n, row in enumerate(rows_of(["zero"]))]

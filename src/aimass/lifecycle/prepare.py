@@ -122,8 +122,8 @@ def read(plan: Scenario) -> Corpus:
     notes = [*found.layout.notes, *_unused(sources, found.clips)]
     if labels and closed(given["train"].clips) and Code.LABEL_SUSPECT not in plan.data.exclude:
         notes.append(
-            f"labels were not cross-validated: to see suspects type aimass data check "
-            f"{plan.data.train}; to leave them out write exclude: [label_suspect]"
+            "labels were not cross-validated: to see suspects type aimass data check DIR; "
+            "to leave them out write exclude: [label_suspect]"
         )
     return replace(found, layout=replace(found.layout, notes=tuple(notes)))
 
@@ -165,7 +165,8 @@ def _unused(sources: Mapping[str, Corpus], clips: Iterable[Clip]) -> list[str]:
             why = f"data.{split} names another folder"
             if name != "train":
                 why = f"data.{name} takes split '{name}' alone"
-            where = f"{count} clips of {source.source} are in split '{split}'"
+            folder = Path(source.source).name  # its place decides nothing
+            where = f"{count} clips of {folder} are in split '{split}'"
             notes.append(f"{where}, and {why}: not used")
     return notes
 
