@@ -112,10 +112,9 @@ def test_clips_that_no_set_takes_are_told(tmp_path: Path) -> None:
     other = relabelled(tmp_path / "other", rows)
     assert notes(drop) == notes(drop, test=drop) == notes(other) == []
     assert notes(drop, test=other) == [
-        f"6 clips of {drop.name} are in split 'test', and data.test names another folder: not used",
-        f"20 clips of {other.name} are in split 'train', and data.test takes split 'test' alone: "
-        "not used",
-        f"5 clips of {other.name} are in split 'dev', and data.test takes split 'test' alone: not used",
+        "6 clips of drop are in split 'test', and data.test names another folder: not used",
+        "20 clips of other are in split 'train', and data.test takes split 'test' alone: not used",
+        "5 clips of other are in split 'dev', and data.test takes split 'test' alone: not used",
     ]
     both = notes(drop, dev=other, test=other)
     assert [note.split()[0] for note in both] == ["6", "20"]
