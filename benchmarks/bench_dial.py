@@ -161,7 +161,8 @@ def through_engine(
     """The points of the packed model, run through the engine that serves it."""
     names: Sequence[str] = outputs["dev"].names
     models: dict[str, Bundle] = {
-        name.replace("/", "-").replace("#", "-"): load(Path(fold.members[name])) for name in names
+        name.replace("/", "-").replace("#", "-"): load(Path(str(fold.members[name])))
+        for name in names
     }
     outputs = {
         split: Outputs(tuple(models), o.clips, o.rows, o.answers, o.costs, o.frame_seconds)
