@@ -35,11 +35,11 @@ from aimass.lifecycle.scenario import Scenario
 
 GROUPS = 6
 FAMILIES = ("conv", "recurrent", "attention")
-LONG, GAMMATONE = {"frame_length_ms": 50.0}, {"kind": "gammatone"}
+LONG = {"frame_length_ms": 50.0}
 HEARD: tuple[dict[str, Any], ...] = (
     {"name": "conv", "family": "conv"},
     {"name": "recurrent-long", "family": "recurrent", "seed": 3, "features": LONG},
-    {"name": "attention-gammatone", "family": "attention", "seed": 4, "features": GAMMATONE},
+    {"name": "attention-long", "family": "attention", "seed": 4, "features": LONG},
 )
 BAG = {"share": 0.8, "by": "speaker"}
 ABLATION: tuple[dict[str, Any], ...] = (
