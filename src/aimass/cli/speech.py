@@ -144,7 +144,7 @@ def align(
             param="output",
         )
     recordings, licence = _recordings(source)
-    nameless = [one.id for one in recordings if not (one.speaker or speaker)]
+    nameless = {one.id for one in recordings if not (one.speaker or speaker)}
     # Splits hold out whole speakers: what is cut from one recording stays in one of them.
     recordings = [
         replace(one, speaker=one.speaker or speaker or one.id, language=one.language or language)
@@ -164,7 +164,9 @@ def align(
     apart.unlink(missing_ok=True)
     if doubtful:
         write_bytes(apart, "".join(doubtful).encode())
-    told = _told(done, output, apart) | {"without_speaker": nameless}
+    told = _told(done, output, apart) | {
+        "without_speaker": [one.id for one, _, _ in done.cut if one.id in nameless]
+    }
     if as_json:
         _print_json(told)
     else:

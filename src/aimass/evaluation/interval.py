@@ -14,9 +14,6 @@ Counts = npt.NDArray[np.float64]
 FEW = 5
 """Speakers from which on a bootstrap over them alone is believed."""
 
-FEW = 5
-"""Speakers from which on a bootstrap over them alone is believed."""
-
 _LEVEL = 0.95
 _DRAWS = 2000
 _SEED = 20040517

@@ -6,6 +6,7 @@ measured on ``test`` where that is other data. What a model said of a set is kep
 replaced only by one that makes no more errors on the same recordings.
 """
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 from aimass.base.contract import Progress, Task, no_progress
 from aimass.base.digests import of_value
-from aimass.base.errors import RequestError
+from aimass.base.errors import AimassError, RequestError
 from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
 from aimass.data.corpus import Corpus
@@ -50,6 +51,8 @@ from aimass.runtime.load import resolve
 from aimass.runtime.massive import open_bundle
 
 DEV, TEST = "dev", "test"
+
+_LOGGER = logging.getLogger("aimass.ensemble")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +248,13 @@ def published(
     serving = registry.resolve(bundle.manifest.name, PRODUCTION)
     if serving is None or serving.digest == bundle.digest:
         return registry.publish(bundle)
-    engine = open_bundle(serving.folder, home=config.home)
-    before = evaluate(engine, sets[last], metric=card.metric)
-    engine.close()
+    try:
+        engine = open_bundle(serving.folder, home=config.home)
+        before = evaluate(engine, sets[last], metric=card.metric)
+        engine.close()
+    except AimassError as error:  # what cannot answer cannot be better
+        _LOGGER.warning("%s cannot be measured and is replaced: %s", serving.reference, error)
+        return registry.publish(bundle)
     worse = card.error_rate > before.error_rate * (1 + slack)
     return registry.publish(bundle, CANDIDATE if worse else PRODUCTION)
 

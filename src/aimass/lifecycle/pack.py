@@ -16,7 +16,7 @@ from aimass import __version__
 from aimass.base.contract import Progress, Task
 from aimass.base.digests import of_file
 from aimass.base.files import write_json
-from aimass.compression.export import cache, export, quantize
+from aimass.compression.export import REVISION, cache, export, quantize
 from aimass.data import corpus as corpora
 from aimass.data.corpus import Corpus
 from aimass.data.sound import sound_of
@@ -77,7 +77,7 @@ def export_member(weights: Path, stages: Stages) -> Path:
         }
         write_json(folder / MODEL, about)
 
-    return stages.run("export", [weights.name, onnxruntime.__version__, TAIL], work)
+    return stages.run("export", [weights.name, onnxruntime.__version__, TAIL, REVISION], work)
 
 
 def _features(weights: Path) -> FeatureSpec:

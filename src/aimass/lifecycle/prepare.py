@@ -63,8 +63,10 @@ def prepare(plan: Scenario, config: Settings, stages: Stages, progress: Progress
             symbols = _symbols(plan, splits.train)
             symbols.save(folder / TOKENS)
             judges = (*splits.dev, *splits.test)
+            told = {(one.code, one.clip) for one in findings}
             strange = unwritable(judges, symbols, partial(words, plan=plan))
-            findings = ordered(given, [*findings, *strange])
+            more = [one for one in strange if (one.code, one.clip) not in told]
+            findings = ordered(given, [*findings, *more])
             kept, _ = apply_policy(given, findings, plan.data.exclude)
             splits = _splits(plan, kept)
         Report(given, measured, findings, plan.data.exclude).write(folder / REPORT)

@@ -195,6 +195,7 @@ def _of_voiceprints(
             samples = sound_of(clip, engine.sample_rate)
         except SilentAudio:
             silent.append(clip)
+            progress("evaluate", number, len(corpus.clips))
             continue
         prints.append(engine.graph.log_probs(samples)[-1])
         voices.append(clip.speaker or "")
