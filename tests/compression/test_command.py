@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from aimass.base.errors import RequestError
 from aimass.compression.choose import LOSS
+from aimass.lifecycle.compress import bound
 from aimass.registry import bundle as bundles
 from aimass.registry.store import Registry
 from aimass.runtime.bundled import BundleEngine
@@ -68,6 +70,11 @@ def test_an_unknown_member_is_refused(built: Built) -> None:
     code, _ = command(built.home, "compress", "prune", built.scenario, "--parameters", "16000",
                       "--member", "nobody")  # fmt: skip
     assert code == 2
+
+
+def test_bound_needs_a_graph(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="holds no graph of its own"):
+        bound(str(tmp_path / "none.onnx"))
 
 
 def test_bound_tells_how_near_the_peak(built: Built) -> None:

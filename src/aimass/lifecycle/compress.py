@@ -241,10 +241,20 @@ def bound(
         model: its name, or the path of an ONNX graph.
         batches: numbers of streams.
         frames: lengths of a chunk.
+
+    Raises:
+        RequestError: no graph at that path, or a massive model, which has none of its own.
     """
     path = Path(model)
     if path.suffix != ".onnx":
         path = bundles.load(resolve(model, config or settings()).folder).graph
+    if not path.is_file():
+        raise RequestError(
+            f"'{model}', which holds no graph of its own",
+            expected="an ONNX graph, or a model of one graph",
+            fix="Correct the path, or name a member or a student instead of a massive model",
+            param="model",
+        )
     rows = [bounds.bound(path, batch, length) for batch in batches for length in frames]
     return {
         "peak": {"float": bounds.peak("float"), "int8": bounds.peak("int8")},
