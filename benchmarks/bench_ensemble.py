@@ -29,7 +29,7 @@ import argparse
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -135,20 +135,16 @@ def discovered(homes: Sequence[str], only: str, paths: Sequence[Path] | None = N
     folds: dict[str, Fold] = {}
     found: list[tuple[str, str, Bundle]] = []  # fold, prefix, member
     names: dict[str, str] = {}  # of members in massive bundles, by digest
-    for one in homes:
-        prefix, _, where = one.rpartition("=")
-        for build in sorted(Path(where).expanduser().glob("builds/*")):
-            prepared = next(iter(newest(build, "prepare-*/test.jsonl.gz")), None)
-            packed = newest(build, f"pack-*/bundle/{MANIFEST}")
-            if prepared is None or not packed or not fnmatchcase(build.name, only):
-                continue
-            own = paths or [prepared.with_name(f"{s}.jsonl.gz") for s in SPLITS]
-            sets = {s: corpora.read(path).whole() for s, path in zip(SPLITS, own, strict=True)}
-            key = of_clips(sets["test"]) + of_clips(sets["dev"])
-            folds.setdefault(key, Fold(build.name, sets))
-            found += [(key, prefix, load_bundle(path.parent)) for path in packed]
-            for path in build.glob(f"massive-*/bundle/members/*/{MANIFEST}"):
-                names[load_bundle(path.parent).digest] = path.parent.name
+    for prefix, prepared, sets in builds(homes, only, paths):
+        build = prepared.parent
+        packed = newest(build, f"pack-*/bundle/{MANIFEST}")
+        if not packed:
+            continue
+        key = key_of(sets)
+        folds.setdefault(key, Fold(build.name, sets))
+        found += [(key, prefix, load_bundle(path.parent)) for path in packed]
+        for path in build.glob(f"massive-*/bundle/members/*/{MANIFEST}"):
+            names[load_bundle(path.parent).digest] = path.parent.name
     for (key, prefix, bundle), name in zip(
         found, named([b for *_, b in found], names), strict=True
     ):
@@ -163,6 +159,22 @@ def discovered(homes: Sequence[str], only: str, paths: Sequence[Path] | None = N
 def trained(homes: Sequence[str], only: str, paths: Sequence[Path] | None) -> list[Fold]:
     """The folds of all builds below some homes, with all that was trained on what is prepared."""
     folds: dict[str, Fold] = {}
+    for prefix, prepared, sets in builds(homes, only, paths):
+        build = prepared.parent
+        fold = folds.setdefault(key_of(sets), Fold(build.name, sets))
+        labels = LabelSet.load(prepared / TOKENS)
+        for path in sorted(build.glob("train-*/inputs.json")):
+            inputs = json.loads(path.read_text())
+            if inputs[0] == prepared.name:
+                name = "/".join(filter(None, (prefix, called(inputs))))
+                fold.members[name] = Trained(path.parent, labels, name)
+    return list(folds.values())
+
+
+def builds(
+    homes: Sequence[str], only: str, paths: Sequence[Path] | None
+) -> Iterator[tuple[str, Path, dict[str, Corpus]]]:
+    """The prefix, what was prepared last, and the sets of every build below some homes."""
     for one in homes:
         prefix, _, where = one.rpartition("=")
         for build in sorted(Path(where).expanduser().glob("builds/*")):
@@ -171,14 +183,7 @@ def trained(homes: Sequence[str], only: str, paths: Sequence[Path] | None) -> li
                 continue
             own = paths or [prepared.with_name(f"{s}.jsonl.gz") for s in SPLITS]
             sets = {s: corpora.read(path).whole() for s, path in zip(SPLITS, own, strict=True)}
-            fold = folds.setdefault(of_clips(sets["test"]), Fold(build.name, sets))
-            labels = LabelSet.load(prepared.parent / TOKENS)
-            for path in sorted(build.glob("train-*/inputs.json")):
-                inputs = json.loads(path.read_text())
-                if inputs[0] == prepared.parent.name:
-                    name = "/".join(filter(None, (prefix, called(inputs))))
-                    fold.members[name] = Trained(path.parent, labels, name)
-    return list(folds.values())
+            yield prefix, prepared.parent, sets
 
 
 def called(inputs: Sequence[Any]) -> str:
@@ -201,6 +206,11 @@ def called(inputs: Sequence[Any]) -> str:
 
 def newest(build: Path, pattern: str) -> list[Path]:
     return sorted(build.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def key_of(sets: Mapping[str, Corpus]) -> str:
+    """What tells a fold from others: its test and dev clips."""
+    return of_clips(sets["test"]) + of_clips(sets["dev"])
 
 
 def of_clips(corpus: Corpus) -> str:
@@ -248,17 +258,17 @@ def collected(fold: Fold, cache: Path) -> Heard:
         digest = str(where) if bundle is None else bundle.digest[:16]
         if isinstance(where, Trained):
             digest = where.digest[:16]
-            symbols[name], metric = where.labels, "classification_error"
-            metrics.append(metric)
+            symbols[name] = where.labels
+            metrics.append("classification_error")
         engine: Engine | None = None
         for split in SPLITS:
             folder = cache / f"{digest}-{of_clips(fold.sets[split])}"
-            if not folder.exists() and isinstance(where, Trained):
-                print(f"{fold.name}: {name} hears {split}", flush=True)
-                where.outputs(fold.sets[split]).save(folder)
             if not folder.exists():
-                engine = engine or (load(str(where)) if bundle is None else BundleEngine(bundle))
                 print(f"{fold.name}: {name} hears {split}", flush=True)
+            if not folder.exists() and isinstance(where, Trained):
+                where.outputs(fold.sets[split]).save(folder)
+            elif not folder.exists():
+                engine = engine or (load(str(where)) if bundle is None else BundleEngine(bundle))
                 with shown() as progress:
                     collect({name: engine}, fold.sets[split], progress).save(folder)
             parts[split].append(renamed(Outputs.read(folder), name, fold.sets[split]))

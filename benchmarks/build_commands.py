@@ -36,8 +36,13 @@ from aimass.lifecycle.scenario import Scenario
 GROUPS = 6
 FAMILIES = ("conv", "recurrent", "attention")
 LONG = {"frame_length_ms": 50.0}
-HEARD: tuple[dict[str, Any], ...] = (
+PLAIN: tuple[dict[str, Any], ...] = (
     {"name": "conv", "family": "conv"},
+    {"name": "recurrent", "family": "recurrent", "seed": 3},
+    {"name": "attention", "family": "attention", "seed": 4},
+)
+HEARD: tuple[dict[str, Any], ...] = (
+    PLAIN[0],
     {"name": "recurrent-long", "family": "recurrent", "seed": 3, "features": LONG},
     {"name": "attention-long", "family": "attention", "seed": 4, "features": LONG},
 )
@@ -46,15 +51,10 @@ ABLATION: tuple[dict[str, Any], ...] = (
     *HEARD,
     {"name": "conv-s1", "family": "conv", "seed": 1},
     {"name": "conv-s2", "family": "conv", "seed": 2},
-    {"name": "recurrent", "family": "recurrent", "seed": 3},
-    {"name": "attention", "family": "attention", "seed": 4},
+    *PLAIN[1:],
     *({**one, "name": f"{one['name']}-bag", "bag": BAG} for one in HEARD),
 )
-JOINT: tuple[dict[str, Any], ...] = (
-    {"name": "conv-joint", "family": "conv"},
-    {"name": "recurrent-joint", "family": "recurrent", "seed": 3},
-    {"name": "attention-joint", "family": "attention", "seed": 4},
-)
+JOINT = tuple({**one, "name": f"{one['name']}-joint"} for one in PLAIN)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from aimass.base.contract import Progress, no_progress
 from aimass.base.errors import DataError, UnknownModel
 from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
-from aimass.data.checks import Finding, apply_policy, check, counts
+from aimass.data.checks import Finding, apply_policy, counts
 from aimass.data.corpus import Corpus
 from aimass.data.measure import measure
 from aimass.evaluation.gates import Retraining, needs_retraining
@@ -112,13 +112,12 @@ def _kept(
 ) -> tuple[Corpus, tuple[Finding, ...]]:
     """What the scenario's policy leaves of recent recordings, and why it leaves out the others."""
     # It needs torch, which is there where a scorecard is kept: a build was here.
-    from aimass.lifecycle.prepare import UNASKED
+    from aimass.lifecycle.prepare import faults
 
     # All of them judge: a speaker in two of their splits, or a copy in another, is no leak.
     recent = replace(recent, clips=tuple(replace(clip, split=None) for clip in recent.clips))
     measured = measure(recent.clips, config.home / "cache/measurements", progress=progress).of
-    unasked = UNASKED.get(plan.task, ())
-    findings = [one for one in check(recent, measured) if one.code not in unasked]
+    findings = faults(plan.task, recent, measured)
     kept, left_out = apply_policy(recent, findings, plan.data.exclude)
     if left_out:
         told = ", ".join(f"{code}: {count}" for code, count in counts(left_out).items())

@@ -173,12 +173,17 @@ def _unused(sources: Mapping[str, Corpus], clips: Iterable[Clip]) -> list[str]:
     return notes
 
 
+def faults(task: Task, given: Corpus, measured: Mapping[str, Measurement]) -> list[Finding]:
+    """What `check` finds, but for what the task does not mind."""
+    unasked = UNASKED.get(task, ())
+    return [one for one in check(given, measured) if one.code not in unasked]
+
+
 def _findings(
     plan: Scenario, given: Corpus, measured: dict[str, Measurement], progress: Progress
 ) -> list[Finding]:
     """What is wrong with the recordings, of what the task minds."""
-    unasked = UNASKED.get(plan.task, ())
-    found = [one for one in check(given, measured) if one.code not in unasked]
+    found = faults(plan.task, given, measured)
     if Code.LABEL_SUSPECT in plan.data.exclude:
         stopped = {one.clip for one in found if one.code in STOPS}
         sound = [c for c in given.split("train").clips if c.id not in stopped]

@@ -137,9 +137,11 @@ class Cascade:
             own = {m: said for m, said in {**evidence, **found}.items() if m in step.members}
             return bool(own) and hearing.decided(own, step.combination)
 
-        if early and missing and not enough({}):
+        if not missing or (early and enough({})):
+            return
+        if early:
             evidence.update(self._panel.ask_until(hearing.hear, enough, hearing.ready, missing))
-        elif not early and missing:
+        else:
             hearing.ready(missing)
             evidence.update(self._panel.ask(hearing.hear, missing))
 
