@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     parser.add_argument("--members", type=int, help="as many as a scenario plans")
+    parser.add_argument("--methods", nargs="+", default=[], help="of combining; else all that suit")
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--joint", type=float, default=0.0, help="how members pull each other")
     parser.add_argument(
@@ -131,6 +132,7 @@ def fold_cards(given: argparse.Namespace, fold: int, home: Path) -> dict[str, Sc
             "training": {"epochs": given.epochs},
             "joint": given.joint,
             "members": planned(given),
+            "ensemble": {"methods": given.methods},
         }
     )
     with shown() as progress:

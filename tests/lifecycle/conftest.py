@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aimass.registry.bundle import Bundle, load
 from aimass.registry.store import Registry
 
 from .folders import aimass_json, tiny_scenario
@@ -34,6 +35,10 @@ class Journey:
     @property
     def builds(self) -> Path:
         return self.home / "builds/three"
+
+    @property
+    def bundle(self) -> Bundle:
+        return load(Path(self.said["folder"]))
 
 
 @pytest.fixture(scope="session")

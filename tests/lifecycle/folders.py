@@ -13,6 +13,7 @@ import yaml
 
 from aimass.base.settings import Settings, settings
 from aimass.cli.main import run
+from aimass.registry.bundle import Bundle
 from data.folders import digits_folder
 
 WORDS = ("zero", "one", "six")
@@ -78,6 +79,11 @@ def aimass(home: Path, *arguments: str | Path) -> str:
 def aimass_json(home: Path, *arguments: str | Path) -> Any:
     """The same, as JSON."""
     return json.loads(aimass(home, *arguments, "--json"))
+
+
+def content_of(bundle: Bundle) -> dict[str, Any]:
+    """What decides a bundle on any machine: all but what was measured of its points."""
+    return bundle.manifest.model_dump(exclude={"points"})
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:

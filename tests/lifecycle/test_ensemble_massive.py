@@ -101,7 +101,7 @@ def test_every_stage_resumes_to_the_same_model(massive: Massive) -> None:
     said = aimass_json(massive.home, "build", massive.scenario)
     assert said["digest"] == massive.said["digest"] and said["version"] == 1
     assert {path.name for path in massive.builds.iterdir()} == made
-    assert said["reused"] == ["prepare", "train", "export", "pack", "hear"]
+    assert said["reused"] == ["prepare", "train", "export", "pack", "hear", "dial"]
 
 
 def test_a_page_for_people(massive: Massive) -> None:

@@ -21,21 +21,22 @@ from .folders import (
     aimass,
     aimass_json,
     config,
+    content_of,
     environment,
     log_of,
     scenario_file,
     tiny_scenario,
 )
 
-STAGES = ["prepare", "train", "export", "pack", "hear", "choose", "massive"]
+STAGES = ["prepare", "train", "export", "pack", "hear", "choose", "massive", "dial"]
 
 
 def test_a_build_says_what_it_published(journey: Journey) -> None:
     said = journey.said
     assert list(said) == [
         "model", "version", "folder", "digest", "aliases", "parameters", "precision",
-        "selected", "member", "massive", "members", "failed", "gates", "reports", "reused",
-        "scorecard",
+        "selected", "member", "massive", "members", "students", "points", "failed", "gates",
+        "reports", "reused", "scorecard",
     ]  # fmt: skip
     assert (said["model"], said["version"], said["reused"]) == ("three", 1, [])
     assert said["aliases"] == ["production"]
@@ -163,7 +164,8 @@ def test_killed_and_started_again_elsewhere(journey: Journey, home: Path, tmp_pa
 
     built = build(scenario, config=config(home))
     assert built.reused == ("prepare",)
-    assert built.bundle.digest == journey.said["digest"]  # content decides, not place or history
+    made, before = (content_of(one) for one in (built.bundle, journey.bundle))
+    assert made == before  # content decides, not place or history
     (folder,) = builds.glob("train-*")
     assert [row["epoch"] for row in log_of(folder)] == list(range(1, 31))
     assert 4 <= done < 30

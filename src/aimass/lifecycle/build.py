@@ -9,13 +9,15 @@
     hear      each member over dev and test, once
     choose    the best way to combine the members, on dev
     massive   the members that it keeps -> one bundle, measured
-    publish   the massive model, or the best member where that is as good on dev
-              -> registry name@version; alias production where the gates are passed
+    students  where the scenario has some: small models that learn from the massive model, or
+              from the best member where that is as good on dev; as `aimass compress distil`
+    dial      what serves, with its students beside it -> its operating points, measured here
+    publish   registry name@version; alias production where the gates are passed
 """
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +33,13 @@ from aimass.base.errors import (
 )
 from aimass.base.settings import Settings, settings
 from aimass.data import corpus as corpora
+from aimass.data.corpus import Corpus
 from aimass.ensemble.ways import WaysSpec
 from aimass.evaluation.gates import Verdict, judge, select
 from aimass.evaluation.scorecard import Scorecard
 from aimass.lifecycle.combine import Combined, Purpose, combine, part
+from aimass.lifecycle.dial import Dialled, dialled
+from aimass.lifecycle.distil import Student, students, teacher_of
 from aimass.lifecycle.due import keep_card
 from aimass.lifecycle.joint import side_by_side
 from aimass.lifecycle.members import Job, inputs_of, snapshot_of, training_of
@@ -54,11 +59,12 @@ from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
 from aimass.registry.massive import MemberModel
 from aimass.registry.store import CANDIDATE, PRODUCTION, Published, Registry
+from aimass.runtime.dial import pick
 from aimass.runtime.evaluate import evaluate
 from aimass.runtime.load import Model, resolve
-from aimass.runtime.massive import open_bundle
+from aimass.runtime.massive import as_it_is, open_bundle
 
-MASSIVE = "massive"
+MASSIVE, STUDENTS = "massive", "students"
 
 Folders = dict[str, Path]
 Failures = dict[str, Exception]
@@ -71,6 +77,7 @@ class Built:
     Args:
         failed: what stopped each member that is not among `members`.
         scorecard: of what was published, on the test data.
+        students: small models that learned from it, published under names of their own.
         member: the best one; None where all of them were models of others.
         members: the scorecard of each on dev and on test.
         massive: all members as one; None of a single member, or of voiceprints.
@@ -82,6 +89,7 @@ class Built:
     published: Published
     bundle: bundles.Bundle
     scorecard: Scorecard
+    students: tuple[Student, ...]
     member: str | None
     massive: Combined | None
     members: dict[str, dict[str, Scorecard]]
@@ -108,6 +116,10 @@ class Built:
                 name: {split: card.summary() for split, card in cards.items()}
                 for name, cards in self.members.items()
             },
+            "students": [one.to_dict() for one in self.students],
+            "points": [
+                point.model_dump(mode="json") for point in self.bundle.manifest.points or ()
+            ],
             "failed": [
                 {"name": name, "reason": reason_of(error)} for name, error in self.failed.items()
             ],
@@ -172,11 +184,72 @@ def build(
             bundle, card = bundles.load(packed[best] / "bundle"), cards[best]["test"]
             report |= {"scorecard": packed[best] / "report"}
         registry = Registry(config.home, config.registry_url)
+        taught = _taught(plan, bundle, prepared, stages, config, failed, progress)
+        if plan.task is not Task.EMBED:
+            dial = _with_dial(plan, bundle, taught, prepared, stages, config, failed, progress)
+            bundle, report["dial"] = dial.bundle, dial.report
         verdict = judge(card, plan.gates, _baseline(plan, bundle, prepared, registry, config))
+        verdict = _with_wish(verdict, plan, bundle)
         keep_card(config.home, bundle.digest, card)
         published = registry.publish(bundle, PRODUCTION if verdict.passed else CANDIDATE)
     reused = tuple(dict.fromkeys(stages.reused))
-    return Built(published, bundle, card, best, massive, cards, failed, verdict, report, reused)
+    return Built(
+        published, bundle, card, taught, best, massive, cards, failed, verdict, report, reused
+    )
+
+
+def _taught(
+    plan: Scenario,
+    bundle: bundles.Bundle,
+    prepared: Path,
+    stages: Stages,
+    config: Settings,
+    failed: Failures,
+    progress: Progress,
+) -> tuple[Student, ...]:
+    """The students of a scenario that has some; what stops them is no fault of their teacher."""
+    if plan.distil is None:
+        return ()
+    own = Model(plan.name, plan.name, "bundle", "registry", bundle.folder, bundle.digest)
+    try:
+        teacher = teacher_of(plan, config) if plan.distil.teacher else own
+        return tuple(students(plan, teacher, prepared, stages, config, progress))
+    except AimassError as error:
+        failed[STUDENTS] = noted(STUDENTS, error)
+        return ()
+
+
+def _with_dial(
+    plan: Scenario,
+    bundle: bundles.Bundle,
+    taught: Sequence[Student],
+    prepared: Path,
+    stages: Stages,
+    config: Settings,
+    failed: Failures,
+    progress: Progress,
+) -> Dialled:
+    """What serves, with its operating points; students stand beside members that they go with."""
+    purpose, sets = _purpose(plan, prepared), _sets(prepared)
+    beside = {one.published.name: one.bundle for one in taught} if bundle.massive else {}
+    try:
+        return dialled(bundle, beside, purpose, sets, plan.wish, stages, config, progress)
+    except BundleError as error:
+        if not beside:
+            raise
+        failed[STUDENTS] = noted(STUDENTS, error)
+        return dialled(bundle, {}, purpose, sets, plan.wish, stages, config, progress)
+
+
+def _with_wish(verdict: Verdict, plan: Scenario, bundle: bundles.Bundle) -> Verdict:
+    """A verdict that also says whether some operating point gives what the scenario wants."""
+    if not plan.wish or bundle.manifest.points is None:
+        return verdict
+    try:
+        pick(bundle.manifest.points, plan.wish)
+        return verdict
+    except RequestError as error:
+        return Verdict(False, (*verdict.reasons, f"{error.found}; {error.expected}"))
 
 
 def _massive(
@@ -193,7 +266,15 @@ def _massive(
     models: dict[str, MemberModel] = {**own, **others}
     if len(models) < 2 or plan.task is Task.EMBED:
         return None
-    purpose = Purpose(
+    asked = plan.ensemble
+    spec = WaysSpec(asked.methods, asked.budget, asked.unit)
+    return combine(
+        _purpose(plan, prepared), models, _sets(prepared), spec, stages, config, progress
+    )
+
+
+def _purpose(plan: Scenario, prepared: Path) -> Purpose:
+    return Purpose(
         plan.name,
         plan.task,
         plan.language,
@@ -201,10 +282,10 @@ def _massive(
         prepared.name,
         (prepared / bundles.LICENCE).read_text(encoding="utf-8"),
     )
-    sets = {split: corpora.read(prepared / f"{split}.jsonl.gz") for split in CARDS}
-    asked = plan.ensemble
-    spec = WaysSpec(asked.methods, asked.budget, asked.unit)
-    return combine(purpose, models, sets, spec, stages, config, progress)
+
+
+def _sets(prepared: Path) -> dict[str, Corpus]:
+    return {split: corpora.read(prepared / f"{split}.jsonl.gz") for split in CARDS}
 
 
 def jobs_of(plan: Scenario, prepared: Path, stages: Stages, config: Settings) -> list[Job]:
@@ -299,7 +380,8 @@ def _pack(
     packed, failed = {}, {}
     for job, weights in _each(jobs, trained):
         try:
-            graphs = export_member(weights, stages)
+            dev = corpora.read(job.prepared / "dev.jsonl.gz")
+            graphs = export_member(weights, dev, stages)
             packed[job.name] = pack_member(job, weights, graphs, stages, progress)
         except Exception as error:  # whatever it is, the other members are worth their training
             failed[job.name] = noted(job.name, error)
@@ -348,4 +430,4 @@ def _baseline(
     if known is None or known.digest == bundle.digest:
         return None
     test = corpora.read(prepared / "test.jsonl.gz")
-    return evaluate(open_bundle(known.folder, home=config.home), test)
+    return evaluate(as_it_is(open_bundle(known.folder, home=config.home)), test)

@@ -35,14 +35,13 @@ from aimass.compression.export import WINDOW, export
 from aimass.compression.prune import magnitudes, pruned, taylor
 from aimass.compression.quantise import METHODS, Method, Ranges, dynamic, static, stored
 from aimass.data import corpus as corpora
-from aimass.data.corpus import Clip
-from aimass.data.sound import sound_of
+from aimass.data.corpus import Corpus
 from aimass.evaluation.gates import select
 from aimass.evaluation.scorecard import Scorecard
-from aimass.features.spec import FeatureSpec, Frames
-from aimass.features.stream import extract
+from aimass.features.spec import Frames
 from aimass.lifecycle.build import jobs_of
 from aimass.lifecycle.combine import score_of
+from aimass.lifecycle.distil import jobs_of_students, teacher_of
 from aimass.lifecycle.members import (
     MODEL,
     WEIGHTS,
@@ -51,10 +50,9 @@ from aimass.lifecycle.members import (
     features_of,
     inputs_of,
     keep,
-    padded,
     ready,
 )
-from aimass.lifecycle.pack import card_of, export_member, pack_member
+from aimass.lifecycle.pack import PROOFS, card_of, export_member, frames_of, pack_member
 from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import Scenario, read
 from aimass.lifecycle.stages import Stages
@@ -115,7 +113,7 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A trained member of a build."""
+    """A trained member of a build, or a student."""
 
     job: Job
     weights: Path
@@ -128,9 +126,9 @@ class _Found:
         model.load_state_dict(load_file(self.weights / WEIGHTS))
         return model.eval()
 
-    def clips(self, split: str) -> Sequence[Clip]:
-        """Of one split, as the stage before left them."""
-        return corpora.read(self.job.prepared / f"{split}.jsonl.gz").clips
+    def corpus(self, split: str) -> Corpus:
+        """Of one split, as the stage before left it."""
+        return corpora.read(self.job.prepared / f"{split}.jsonl.gz")
 
     def publish(self, bundle: Bundle, alias: str, config: Settings) -> Published:
         """The next version of the scenario's model."""
@@ -216,7 +214,11 @@ def prune(
             keep(left, best.cpu(), scratch, target)
             shutil.rmtree(scratch, ignore_errors=True)
         packed = pack_member(
-            job, target, export_member(target, found.stages), found.stages, progress
+            job,
+            target,
+            export_member(target, found.corpus("dev"), found.stages),
+            found.stages,
+            progress,
         )
     bundle = bundles.load(packed / "bundle")
     return Pruned(
@@ -267,12 +269,16 @@ def bound(
 def _find(
     scenario: str | Path | Scenario, member: str | None, config: Settings, progress: Progress
 ) -> _Found:
-    """A member that a build trained and packed."""
+    """A member that a build trained and packed, or a student of it."""
     plan = spoken(scenario if isinstance(scenario, Scenario) else read(Path(scenario)))
     stages = Stages(config.home / "builds" / plan.name)
     with stages.lock():
         prepared = prepare(plan, config, stages, progress)
         jobs = {job.name: job for job in jobs_of(plan, prepared, stages, config)}
+        if plan.distil is not None and member is not None and member not in jobs:
+            teacher = teacher_of(plan, config)
+            learners = jobs_of_students(plan, teacher, prepared, stages, config, progress)
+            jobs = {job.name: job for job in learners}
         trained = {name: stages.target("train", inputs_of(job)) for name, job in jobs.items()}
         there = {name: folder for name, folder in trained.items() if folder.is_dir()}
         if not there or (member is not None and member not in there):
@@ -282,8 +288,11 @@ def _find(
                 fix="Name one of these, or type: aimass build SCENARIO",
                 param="member",
             )
+        dev = corpora.read(prepared / "dev.jsonl.gz")
         packed = {
-            name: pack_member(jobs[name], folder, export_member(folder, stages), stages, progress)
+            name: pack_member(
+                jobs[name], folder, export_member(folder, dev, stages), stages, progress
+            )
             for name, folder in there.items()
             if member in (None, name)
         }
@@ -293,9 +302,10 @@ def _find(
 
 def _quantized(found: _Found, epochs: int, folder: Path, progress: Progress) -> dict[str, Path]:
     """The graph of each way to quantise a member, by its name."""
-    clips = _features(found, "train", CALIBRATION)
+    features = features_of(found.job)
+    clips = frames_of(found.corpus("train"), CALIBRATION, features)
     given = folder / "float.onnx"
-    export(found.model(), given, _features(found, "dev", 8))
+    export(found.model(), given, frames_of(found.corpus("dev"), PROOFS, features))
     made = {FLOAT: given, "stored": folder / "stored.onnx", "dynamic": folder / "dynamic.onnx"}
     stored(given, made["stored"])
     dynamic(given, made["dynamic"])
@@ -369,17 +379,6 @@ def _device(member: Ready) -> torch.device:
     return next(member.trained.parameters()).device
 
 
-def _features(found: _Found, split: str, count: int) -> list[Frames]:
-    """Features of clips spread over a split, with the silence that follows them."""
-    clips, spec = found.clips(split), features_of(found.job)
-    every = max(1, len(clips) // count)
-    return [_heard(clip, spec) for clip in clips[::every][:count]]
-
-
-def _heard(clip: Clip, spec: FeatureSpec) -> Frames:
-    return extract(padded(sound_of(clip, spec.sample_rate), spec.sample_rate), spec)
-
-
 def _candidate(
     found: _Found,
     name: str,
@@ -407,8 +406,7 @@ def _candidate(
 
 def _card(found: _Found, bundle: Bundle, progress: Progress) -> Scorecard:
     """What a bundle makes of dev."""
-    dev = corpora.read(found.job.prepared / "dev.jsonl.gz")
-    return evaluate(BundleEngine(bundle), dev, progress=progress)
+    return evaluate(BundleEngine(bundle), found.corpus("dev"), progress=progress)
 
 
 def _timed(graphs: dict[str, Path]) -> dict[str, dict[int, float]]:

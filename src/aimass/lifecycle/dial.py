@@ -5,35 +5,39 @@ as it is. Packing makes a new version of the model that holds its points, and th
 are to stand beside its members.
 """
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aimass import __version__
 from aimass.base.contract import Progress, Task, no_progress
 from aimass.base.digests import of_value
 from aimass.base.errors import RequestError
 from aimass.base.settings import Settings, settings
+from aimass.data.corpus import Corpus
 from aimass.data.sound import sound_of
 from aimass.ensemble.kept import Outputs
 from aimass.evaluation.units import METRICS, Metric
-from aimass.lifecycle.combine import Purpose, heard_by_all, kind_of
+from aimass.lifecycle.combine import Purpose, Sets, heard_by_all, kind_of
 from aimass.lifecycle.combine import part as member_of
-from aimass.lifecycle.curve import PAGE, write_curve
+from aimass.lifecycle.curve import NUMBERS, PAGE, write_curve
 from aimass.lifecycle.gather import DEV, TEST, Data, ensembles
 from aimass.lifecycle.points import DialSpec, Trial, machine, measure_points, with_points
-from aimass.lifecycle.stages import fingerprint
+from aimass.lifecycle.stages import Stages, fingerprint
 from aimass.registry import bundle as bundles
-from aimass.registry.bundle import Bundle, Manifest, load_member
-from aimass.registry.massive import MemberModel, pretrained_member
+from aimass.registry.bundle import Bundle, load_member
+from aimass.registry.massive import MemberModel, digest_of, pretrained_member
 from aimass.registry.points import Wish
 from aimass.registry.store import Published, Registry
-from aimass.runtime.dial import Measured, keep, points_path
+from aimass.runtime.dial import Measured, keep, pick, points_path
 from aimass.runtime.load import resolve
 from aimass.runtime.massive import pack
 
 PROOF_SECONDS = 10
+BUNDLE, CURVE = "bundle", "dial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +45,33 @@ class Turned:
     """What measuring a dial gives.
 
     Args:
+        numbers: of every point, of machine and checks, as `Trial.to_dict` has them.
         page: the curve for people.
         published: the version that holds the points; None where they stand beside the bundle.
     """
 
-    model: str
-    trial: Trial
+    numbers: dict[str, Any]
     page: Path
     published: Published | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         version = {"version": self.published.version} if self.published else {}
-        return self.trial.to_dict(self.model) | {"page": str(self.page)} | version
+        return self.numbers | {"page": str(self.page)} | version
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """A bundle that holds its operating points, and the folder with their curve."""
+
+    bundle: Bundle
+    report: Path
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """As `Trial.to_dict` has them."""
+        found: dict[str, Any] = json.loads((self.report / NUMBERS).read_text(encoding="utf-8"))
+        return found
 
 
 def measure_dial(
@@ -78,11 +96,16 @@ def measure_dial(
         models = members_of(bundle, config.home)
         purpose = _purpose(bundle, of_value([[s, fingerprint(c)] for s, c in sets.items()]))
         heard = heard_by_all(purpose, models, sets, stages, progress)
-        trial = _measured(bundle, models, heard, purpose, config, spec, progress)
+        kind = kind_of(purpose, models)
+        trial = measure_points(
+            bundle, models, heard, kind, config.home, spec or DialSpec(), progress
+        )
     about = f"{data.source.name}, {len((heard.get(TEST) or heard[DEV]).clips)} utterances"
     found = Measured(model=reference, machine=machine(), data=about, points=trial.kept)
     keep(points_path(config.home, bundle.digest), found)
-    return _told(bundle.manifest, bundle.digest, trial, config)
+    folder = config.home / "dial/pages" / bundle.digest[:16]
+    _write_curve(folder, bundle, trial)
+    return Turned(trial.to_dict(bundle.manifest.name), folder / PAGE)
 
 
 def pack_dial(
@@ -102,46 +125,132 @@ def pack_dial(
         wish: which point is taken where nobody asks for one; the model as it is when None.
 
     Raises:
-        UnknownModel, RequestError, DataError, AudioError: as `measure_dial`.
+        UnknownModel, RequestError, DataError, AudioError: as `measure_dial`; also a wish that no
+            point gives.
         BundleError: students that do not go with the members.
     """
     config = config or settings()
     bundle = _bundle(reference, config)
+    if students and bundle.massive is None:
+        raise RequestError(
+            f"students beside '{bundle.manifest.name}', a single model",
+            expected="a massive model",
+            fix="Measure the student by itself: aimass dial measure",
+            param="student",
+        )
+    models = members_of(bundle, config.home)
+    beside = {
+        free(name, models): member_of(name, bundle.manifest.task, config) for name in students
+    }
     with ensembles(config) as stages:
         sets = data.sets()
-        models = members_of(bundle, config.home)
-        beside = {
-            _free(name, models): member_of(name, bundle.manifest.task, config) for name in students
-        }
         purpose = _purpose(bundle, of_value([[s, fingerprint(c)] for s, c in sets.items()]))
         everybody = {**models, **beside}
         heard = heard_by_all(purpose, everybody, sets, stages, progress)
-        folder = stages.scratch("dial", [bundle.digest, list(students), purpose.data]) / "bundle"
-        shutil.rmtree(folder, ignore_errors=True)
-        if beside:
-            proof = sound_of(sets[DEV].clips[0], bundle.sample_rate)
-            made = _with_students(bundle, models, beside, proof, folder, config)
-        else:
-            shutil.copytree(bundle.folder, folder)
-            made = bundles.load(folder)
-        trial = _measured(made, everybody, heard, purpose, config, spec, progress)
-        made = with_points(made, trial.kept, wish)
-        published = Registry(config.home, config.registry_url).publish(made)
-        shutil.rmtree(folder.parent, ignore_errors=True)
-    return _told(bundle.manifest, published.digest, trial, config, published)
+        scratch = stages.scratch("dial", [bundle.digest, list(students), purpose.data])
+        shutil.rmtree(scratch, ignore_errors=True)
+        given = Given(bundle, beside, heard, sets[DEV], purpose)
+        made = write_dialled(given, wish, spec or DialSpec(), scratch, config, progress)
+        if wish:
+            pick(made.bundle.manifest.points or (), wish)
+        published = Registry(config.home, config.registry_url).publish(made.bundle)
+        page = config.home / "dial/pages" / published.digest[:16]
+        shutil.rmtree(page, ignore_errors=True)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(made.report, page)
+        numbers = Dialled(made.bundle, page).numbers
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Turned(numbers, page / PAGE, published)
 
 
-def _told(
-    manifest: Manifest,
-    digest: str,
-    trial: Trial,
+def dialled(
+    bundle: Bundle,
+    students: Mapping[str, MemberModel],
+    purpose: Purpose,
+    sets: Sets,
+    wish: Wish,
+    stages: Stages,
     config: Settings,
-    published: Published | None = None,
-) -> Turned:
-    page = config.home / "dial/pages" / digest[:16]
-    told = Turned(manifest.name, trial, page / PAGE, published)
-    write_curve(page, told.to_dict(), trial.kept, trial.points, manifest.metric)
-    return told
+    progress: Progress,
+) -> Dialled:
+    """Stage dial of a build: what serves, with its students beside it and its operating points.
+
+    Args:
+        students: by the names that they are to have; none of a single model.
+        sets: ``dev`` and ``test``.
+        wish: which point serves where a request asks for none.
+
+    Raises:
+        BundleError: students that do not go with the members.
+    """
+    models = members_of(bundle, config.home)
+    beside = {free(name, models): student for name, student in students.items()}
+    asked = sets if bundle.massive else {TEST: sets[TEST]}
+    heard = heard_by_all(purpose, {**models, **beside}, asked, stages, progress)
+    given, spec = Given(bundle, beside, heard, sets[DEV], purpose), DialSpec()
+
+    def work(folder: Path) -> None:
+        write_dialled(given, wish, spec, folder, config, progress)
+
+    digests = {name: digest_of(student) for name, student in beside.items()}
+    wanted = wish.model_dump(mode="json")
+    inputs = [__version__, bundle.digest, digests, purpose.data, wanted, asdict(spec), machine()]
+    folder = stages.run("dial", inputs, work)
+    return Dialled(bundles.load(folder / BUNDLE), folder / CURVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What operating points are measured of.
+
+    Args:
+        students: models that are to stand beside the members, by name; none of a single model.
+        heard: what every one of them says of ``dev`` and, where there is one, of ``test``.
+        dev: its first clip becomes the golden input of members with students.
+    """
+
+    bundle: Bundle
+    students: Mapping[str, MemberModel]
+    heard: Mapping[str, Outputs]
+    dev: Corpus
+    purpose: Purpose
+
+
+def write_dialled(
+    given: Given,
+    wish: Wish | None,
+    spec: DialSpec,
+    folder: Path,
+    config: Settings,
+    progress: Progress,
+) -> Dialled:
+    """Write a bundle with its students beside it and its operating points, and their curve.
+
+    Args:
+        wish: which point is taken where nobody asks for one.
+        folder: to be filled.
+
+    Raises:
+        BundleError: students that do not go with the members.
+    """
+    bundle, target = given.bundle, folder / BUNDLE
+    models = members_of(bundle, config.home)
+    if given.students:
+        proof = sound_of(given.dev.clips[0], bundle.sample_rate)
+        made = _with_students(bundle, models, given.students, proof, target, config)
+    else:
+        shutil.copytree(bundle.folder, target)
+        made = bundles.load(target)
+    everybody = {**models, **given.students}
+    kind = kind_of(given.purpose, everybody)
+    trial = measure_points(made, everybody, given.heard, kind, config.home, spec, progress)
+    _write_curve(folder / CURVE, bundle, trial)
+    return Dialled(with_points(made, trial.kept, wish), folder / CURVE)
+
+
+def _write_curve(folder: Path, bundle: Bundle, trial: Trial) -> None:
+    manifest = bundle.manifest
+    write_curve(folder, trial.to_dict(manifest.name), trial.kept, trial.points, manifest.metric)
 
 
 def members_of(bundle: Bundle, home: Path) -> dict[str, MemberModel]:
@@ -171,26 +280,13 @@ def _bundle(reference: str, config: Settings) -> Bundle:
     )
 
 
-def _measured(
-    bundle: Bundle,
-    models: Mapping[str, MemberModel],
-    heard: Mapping[str, Outputs],
-    purpose: Purpose,
-    config: Settings,
-    spec: DialSpec | None,
-    progress: Progress,
-) -> Trial:
-    kind = kind_of(purpose, models)
-    return measure_points(bundle, models, heard, kind, config.home, spec or DialSpec(), progress)
-
-
 def _purpose(bundle: Bundle, data: str) -> Purpose:
     manifest = bundle.manifest
     metric: Metric = next(metric for metric in METRICS if metric == manifest.metric)
     return Purpose(manifest.name, manifest.task, manifest.language, metric, data)
 
 
-def _free(reference: str, models: Mapping[str, MemberModel]) -> str:
+def free(reference: str, models: Mapping[str, MemberModel]) -> str:
     """A name for a student that no member has."""
     name = own = reference.partition("@")[0]
     taken, count = {other.casefold() for other in models}, 1
@@ -209,15 +305,8 @@ def _with_students(
     config: Settings,
 ) -> Bundle:
     """A massive model packed anew, with students that its combination does not hear."""
-    massive = bundle.massive
-    if massive is None:
-        raise RequestError(
-            f"students beside '{bundle.manifest.name}', a single model",
-            expected="a massive model",
-            fix="Measure the student by itself: aimass dial measure",
-            param="student",
-        )
-    own = massive.combining
+    assert bundle.massive is not None
+    own = bundle.massive.combining
     none = (0.0,) * len(beside)
     combination = replace(
         own, weights=(*own.weights, *none), temperatures=(*own.temperatures, *(1.0 for _ in none))

@@ -39,12 +39,12 @@ from aimass.lifecycle.tracking import Tracking
 from aimass.lifecycle.workers import train_members
 from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
-from aimass.registry.store import PRODUCTION, Published, Registry
+from aimass.registry.store import CANDIDATE, PRODUCTION, Published, Registry
 from aimass.runtime.evaluate import evaluate
 from aimass.runtime.load import Model, resolve
 from aimass.training.distil import DistilSpec
 
-CANDIDATE, BUNDLE, TEACHER = "candidate", "bundle", "teacher.json"
+BUNDLE, TEACHER = "bundle", "teacher.json"
 MOST_NAME = 64
 
 
@@ -100,19 +100,32 @@ def distil(
     """
     plan = spoken(scenario if isinstance(scenario, Scenario) else read(Path(scenario)))
     config = config or settings()
-    reference = plan.distil.teacher if plan.distil else None
-    if reference is None:
-        raise RequestError(
-            f"students of the scenario '{plan.name}' without a teacher",
-            expected="the name of a model",
-            fix="Give --teacher NAME; aimass models list shows them",
-            param="teacher",
-        )
-    teacher = resolve(reference, config)
+    teacher = teacher_of(plan, config)
     stages = Stages(config.home / "builds" / plan.name)
     with stages.lock():
         prepared = prepare(plan, config, stages, progress)
         return students(plan, teacher, prepared, stages, config, progress)
+
+
+def teacher_of(plan: Scenario, config: Settings) -> Model:
+    """The teacher that a scenario names, else the scenario's own model.
+
+    Raises:
+        RequestError: none is named, and nothing was built.
+        UnknownModel: no model of the name.
+    """
+    reference = plan.distil.teacher if plan.distil else None
+    registry = Registry(config.home, config.registry_url)
+    if reference is None and registry.exists and registry.resolve(plan.name, PRODUCTION):
+        reference = plan.name
+    if reference is not None:
+        return resolve(reference, config)
+    raise RequestError(
+        f"students of the scenario '{plan.name}', which names no teacher and was not built",
+        expected="the name of a model, or a build of the scenario",
+        fix="Give --teacher NAME (aimass models list shows them), or type: aimass build SCENARIO",
+        param="teacher",
+    )
 
 
 def students(
@@ -135,16 +148,31 @@ def students(
             fix="Train a smaller member instead",
             param="task",
         )
-    lesson = _lesson(plan, teacher, prepared, stages, config, progress)
-    jobs = [_job(plan, one, lesson, prepared, stages, config) for one in plan.students()]
+    jobs = jobs_of_students(plan, teacher, prepared, stages, config, progress)
+    lesson = jobs[0].lesson
+    assert lesson is not None
     trained = _trained(jobs, stages, progress)
     taught = _taught(plan, lesson, prepared, stages, progress)
     found = []
+    dev = corpora.read(prepared / "dev.jsonl.gz")
     for job, weights in zip(jobs, trained, strict=True):
-        graphs = export_member(weights, stages)
+        graphs = export_member(weights, dev, stages)
         packed = pack_member(job, weights, graphs, stages, progress)
         found.append(_published(job, packed, taught, stages, config))
     return found
+
+
+def jobs_of_students(
+    plan: Scenario,
+    teacher: Model,
+    prepared: Path,
+    stages: Stages,
+    config: Settings,
+    progress: Progress,
+) -> list[Job]:
+    """What the students are trained from; a teacher whose answers teach is asked for them."""
+    lesson = _lesson(plan, teacher, prepared, stages, config, progress)
+    return [_job(plan, one, lesson, prepared, stages, config) for one in plan.students()]
 
 
 def planned(

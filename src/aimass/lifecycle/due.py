@@ -23,7 +23,7 @@ from aimass.evaluation.scorecard import write as write_card
 from aimass.lifecycle.scenario import Scenario, read
 from aimass.registry.store import PRODUCTION, Published, Registry
 from aimass.runtime.evaluate import evaluate
-from aimass.runtime.massive import open_bundle
+from aimass.runtime.massive import as_it_is, open_bundle
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def due(
     published = kept_card(config.home, model)
     recent = corpora.read(Path(data), columns=plan.data.columns)
     recent, left_out = _kept(recent.split(split) if split else recent, plan, config, progress)
-    engine = open_bundle(model.folder, home=config.home)
+    engine = as_it_is(open_bundle(model.folder, home=config.home))
     now = evaluate(engine, recent, metric=published.metric, progress=progress)
     return Due(model, now, published, needs_retraining(now, published, plan.gates), left_out)
 

@@ -48,7 +48,7 @@ from aimass.registry.massive import MemberModel, pretrained_member
 from aimass.registry.store import CANDIDATE, PRODUCTION, Published, Registry
 from aimass.runtime.evaluate import evaluate
 from aimass.runtime.load import resolve
-from aimass.runtime.massive import open_bundle
+from aimass.runtime.massive import as_it_is, open_bundle
 
 DEV, TEST = "dev", "test"
 
@@ -249,7 +249,7 @@ def published(
     if serving is None or serving.digest == bundle.digest:
         return registry.publish(bundle)
     try:
-        engine = open_bundle(serving.folder, home=config.home)
+        engine = as_it_is(open_bundle(serving.folder, home=config.home))
         before = evaluate(engine, sets[last], metric=card.metric)
         engine.close()
     except AimassError as error:  # what cannot answer cannot be better

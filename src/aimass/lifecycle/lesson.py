@@ -12,9 +12,9 @@ from aimass.lifecycle.said import Told
 from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
 from aimass.registry.bundle import TOKENS
-from aimass.registry.massive import digest_of
+from aimass.registry.massive import digest_of, voice_of
 from aimass.runtime.load import Model, open_model
-from aimass.runtime.massive import whole
+from aimass.runtime.massive import as_it_is, whole
 from aimass.text.tokens import LabelSet, TokenSet
 from aimass.training.distil import Alternatives, DistilSpec
 from aimass.training.graphs import Certain, gives_posteriors, posteriors_of
@@ -131,12 +131,12 @@ def encoded(symbols: TokenSet | LabelSet, text: str) -> tuple[int, ...]:
 
 
 def pinned(teacher: Model) -> str:
-    """The digest that pins a teacher."""
+    """The digest of what a teacher says."""
     if teacher.kind == "bundle":
-        return teacher.digest or bundles.load_outside(teacher.folder).digest
+        return voice_of(bundles.load_outside(teacher.folder))
     return digest_of(pretrained.verify(teacher.folder))
 
 
 def opened(teacher: Model, home: Path) -> Engine:
-    """The engine of a teacher; of a massive model every member must be there."""
-    return whole(open_model(teacher, home=home))
+    """The engine of a teacher: a massive model with every member, however its dial is set here."""
+    return as_it_is(whole(open_model(teacher, home=home)))

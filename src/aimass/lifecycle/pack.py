@@ -26,7 +26,8 @@ from aimass.evaluation.scorecard import Scorecard
 from aimass.evaluation.scorecard import read as read_card
 from aimass.evaluation.scorecard import write as write_card
 from aimass.evaluation.units import UNSPACED, Metric
-from aimass.features.spec import FeatureSpec
+from aimass.features.spec import FeatureSpec, Frames
+from aimass.features.stream import extract
 from aimass.lifecycle.combine import score_of
 from aimass.lifecycle.members import (
     FEATURES,
@@ -35,6 +36,7 @@ from aimass.lifecycle.members import (
     WEIGHTS,
     Job,
     inputs_of,
+    padded,
     symbols_of,
 )
 from aimass.lifecycle.prepare import CONTENT
@@ -50,20 +52,28 @@ from aimass.runtime.graph import StreamingGraph
 from aimass.text.tokens import LabelSet, TokenSet
 from aimass.training.start import save_weights
 
+PROOFS = 8  # clips on which graph and model must agree
 INT8_LOSS = 0.002  # the most that int8 may cost in error rate before float is packed instead
 CARDS = ("dev", "test")
 PRECISIONS = ("float", "int8")
 REPORT = "report"
 
 
-def export_member(weights: Path, stages: Stages) -> Path:
-    """The folder with both graphs of a trained member."""
+def export_member(weights: Path, dev: Corpus, stages: Stages) -> Path:
+    """The folder with both graphs of a trained member.
+
+    Args:
+        dev: some of its clips prove that the graph is the model.
+
+    Raises:
+        TrainingError: ONNX Runtime disagrees with torch by more than 1e-4 in log-probability.
+    """
 
     def work(folder: Path) -> None:
         spec = ModelSpec.from_dict(json.loads((weights / MODEL).read_text()))
         model = SpeechModel(spec)
         model.load_state_dict(load_file(weights / WEIGHTS))
-        export(model.eval(), folder / "float.onnx")
+        export(model.eval(), folder / "float.onnx", frames_of(dev, PROOFS, _features(weights)))
         quantize(folder / "float.onnx", folder / "int8.onnx")
         save_weights(model, folder / WEIGHTS)
         about = {
@@ -78,6 +88,13 @@ def export_member(weights: Path, stages: Stages) -> Path:
         write_json(folder / MODEL, about)
 
     return stages.run("export", [weights.name, onnxruntime.__version__, TAIL, REVISION], work)
+
+
+def frames_of(corpus: Corpus, count: int, features: FeatureSpec) -> list[Frames]:
+    """Features of clips spread over a corpus, with the silence that follows them."""
+    every, rate = max(1, len(corpus.clips) // count), features.sample_rate
+    chosen = corpus.clips[::every][:count]
+    return [extract(padded(sound_of(clip, rate), rate), features) for clip in chosen]
 
 
 def _features(weights: Path) -> FeatureSpec:

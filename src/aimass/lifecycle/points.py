@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from aimass.base.contract import Engine, Progress, RecognizeOptions, Samples
+from aimass.base.randomness import generator
 from aimass.data.corpus import Clip
 from aimass.data.sound import sound_of
 from aimass.decoding.combination import Combination
@@ -40,6 +41,8 @@ log = logging.getLogger("aimass.lifecycle")
 
 ALONE = "as-it-is"
 PIECE_SECONDS = 0.1
+CHUNKS_MS = (160, 320, 640)  # in which a stream may be heard instead of at once
+WORTH = 0.9  # of the work of shorter chunks, or less: else longer ones are not worth the wait
 LATE = 0.95  # the share of utterances that wait no longer
 
 
@@ -51,11 +54,14 @@ class DialSpec:
         sweep: which points are worth measuring.
         timed: the most utterances that are run through the engine; evenly from all.
         waited: the most of them that are run as streams too.
+        seconds: after so many no further utterance is begun, files and streams each; large
+            pretrained members take seconds for one.
     """
 
     sweep: SweepSpec = field(default_factory=SweepSpec)
     timed: int = 200
     waited: int = 50
+    seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,18 @@ class Trial:
 
     @property
     def kept(self) -> tuple[Point, ...]:
-        """Those that no other one dominates, from the cheapest to the costliest."""
-        return tuple(curve(self.points))
+        """Those that no other one dominates, from the cheapest to the costliest.
+
+        Longer chunks of one of them stay beside it, as long as each saves a stream work.
+        """
+        found = []
+        for point in curve([point for point in self.points if not point.chunk_ms]):
+            found.append(point)
+            for longer in self.points:
+                before = found[-1]
+                if longer.chunk_ms and longer.stages == point.stages and _saves(longer, before):
+                    found.append(longer)
+        return tuple(found)
 
     def to_dict(self, model: str) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -89,6 +105,12 @@ class Trial:
             "checked": self.checked,
             "differing": self.differing,
         }
+
+
+def _saves(longer: Point, before: Point) -> bool:
+    """Whether longer chunks cost a stream enough less."""
+    own, other = longer.stream_rtf, before.stream_rtf
+    return own is not None and other is not None and own <= WORTH * other
 
 
 def measure_points(
@@ -106,14 +128,16 @@ def measure_points(
         models: its members by name, or itself.
         heard: what they said of ``dev``, where points are chosen, and of ``test`` where that is
             other data, where they are measured; else they are measured on speakers of dev who
-            were left out.
+            were left out. Of a single model either will do.
         kind: of the members.
     """
-    last = heard.get("test", heard["dev"])
+    last = heard["test" if "test" in heard else "dev"]
+    computed: list[Outcome]
     if bundle.massive is None:
         judge = _judge_alone(last, kind)
         plans = [Plan(ALONE, (), judge.alone[0], 0.0)]
         found = [Outcome(judge.alone[0], float(last.costs[0].multiply_adds or 0), (1.0,))]
+        computed = found
         counted = last.costs[0].multiply_adds is not None
     else:
         combination, early = bundle.massive.combining, bundle.massive.stop_early
@@ -121,15 +145,15 @@ def measure_points(
         plans = sweep(table, spec.sweep)
         judge = judge_of(last, kind, combination)
         there = Table(judge, early) if "test" in heard else table
-        found = [outcome(there, plan.stages) for plan in plans]
-        if "test" not in heard:
+        found = computed = [outcome(there, plan.stages) for plan in plans]
+        if "test" not in heard:  # then errors are told of what was chosen without the speaker
             found = [
                 Outcome(plan.errors, one.cost, one.shares)
-                for plan, one in zip(plans, found, strict=True)
+                for plan, one in zip(plans, computed, strict=True)
             ]
         counted = there.counted
     points = [_point(plan, one, judge, counted) for plan, one in zip(plans, found, strict=True)]
-    return _timed(bundle, models, points, found, judge, home, spec, progress)
+    return _timed(bundle, models, points, computed, judge, home, spec, progress)
 
 
 def with_points(bundle: Bundle, points: Sequence[Point], wish: Wish | None = None) -> Bundle:
@@ -169,52 +193,113 @@ def _point(plan: Plan, found: Outcome, judge: Judge, counted: bool) -> Point:
 
 @dataclass(slots=True)
 class _Clock:
-    """What the engine showed of one point."""
+    """What the engine showed of one point: work and sound in seconds, of files and of streams."""
 
     work: float = 0.0
     sound: float = 0.0
     waits: list[float] = field(default_factory=list)
+    stream_work: float = 0.0
+    stream_sound: float = 0.0
     differing: int = 0
+
+    @property
+    def stream_rtf(self) -> float | None:
+        """Work for a second of streamed sound; None where nothing was streamed."""
+        return self.stream_work / self.stream_sound if self.stream_sound else None
+
+    @property
+    def wait_ms(self) -> float:
+        """From the last sample to the final answer; 19 of 20 utterances took no longer."""
+        return 1000 * float(np.quantile(self.waits, LATE)) if self.waits else 0.0
 
 
 def _timed(
     bundle: Bundle,
     models: Mapping[str, MemberModel],
     points: Sequence[Point],
-    found: Sequence[Outcome],
+    computed: Sequence[Outcome],
     judge: Judge,
     home: Path,
     spec: DialSpec,
     progress: Progress,
 ) -> Trial:
-    """Run points through the engine, in turn on each utterance, so that all meet the same noise."""
+    """Run points through the engine, in turn on each utterance, so that all meet the same noise.
+
+    Args:
+        computed: what the members' answers say that each point gives.
+    """
     memory = _memory(models)
     engine = whole(open_bundle(bundle.folder, home=home))
     clocks = {point.name: _Clock() for point in points}
     clips = judge.outputs.clips
     places = np.linspace(0, len(clips) - 1, min(spec.timed, len(clips))).round().astype(int)
-    stream = max(1, len(places) // max(1, spec.waited))
+    places = generator(0, "timed").permutation(places)  # whoever is left out is no speaker's
+    stream, until = max(1, len(places) // max(1, spec.waited)), time.monotonic() + spec.seconds
     for number, place in enumerate(places.tolist()):
+        if number and time.monotonic() > until:
+            places = places[:number]
+            break
         samples = sound_of(clips[place], engine.sample_rate)
-        for point, computed in zip(points, found, strict=True):
+        for point, own in zip(points, computed, strict=True):
             clock = clocks[point.name]
             errors = _run(engine, point, clips[place], samples, judge, clock)
-            clock.differing += bool(errors is not None and errors != computed.errors[place])
+            clock.differing += bool(errors is not None and errors != own.errors[place])
             if number % stream == 0:
-                clock.waits.append(_wait(engine, point, clips[place], samples))
+                _wait(engine, point, clips[place], samples, clock)
         progress("time", number + 1, len(places))
-    engine.close()
     differing = sum(clock.differing for clock in clocks.values())
     if differing:
         log.warning("%d answers of '%s' are not what was computed", differing, engine.name)
-    told = [_told(p, clocks[p.name], bundle, models, memory) for p in points]
-    return Trial(tuple(told), len(points) * len(places), differing)
+    told = {p.name: _told(p, clocks[p.name], bundle, models, memory) for p in points}
+    if hasattr(engine, "stream"):
+        some = [clips[place] for place in places[:: 2 * stream].tolist()]
+        chunked = _chunked(engine, curve(list(told.values())), some, spec.seconds, progress)
+        told |= {point.name: point for point in chunked}
+    engine.close()
+    return Trial(tuple(told.values()), len(points) * len(places), differing)
+
+
+def _chunked(
+    engine: Engine,
+    points: Sequence[Point],
+    clips: Sequence[Clip],
+    seconds: float,
+    progress: Progress,
+) -> list[Point]:
+    """Points and their longer chunks, with the work of a stream, all in turn."""
+    longer = [
+        point.model_copy(
+            update={
+                "name": f"{point.name[:50]}.{chunk_ms}ms",
+                "chunk_ms": float(chunk_ms),
+                "latency_ms": point.latency_ms + chunk_ms,
+            }
+        )
+        for point in points
+        for chunk_ms in CHUNKS_MS
+    ]
+    clocks = {point.name: _Clock() for point in (*points, *longer)}
+    until = time.monotonic() + seconds
+    for number, clip in enumerate(clips):
+        if number and time.monotonic() > until:
+            break
+        samples = sound_of(clip, engine.sample_rate)
+        for point in (*points, *longer):
+            _wait(engine, point, clip, samples, clocks[point.name])
+        progress("stream", number + 1, len(clips))
+    return [
+        point.model_copy(
+            update={"stream_rtf": clocks[point.name].stream_rtf}
+            | ({"wait_ms": clocks[point.name].wait_ms} if point.chunk_ms else {})
+        )
+        for point in (*points, *longer)
+    ]
 
 
 def _dialled(engine: Engine, point: Point) -> None:
-    """Set a massive model to a point that nobody stored yet."""
-    if isinstance(engine, MassiveEngine):
-        engine.dial = Dial(engine.name, True, (point,))
+    """Set a model of ours to a point that nobody stored yet."""
+    if isinstance(engine, MassiveEngine | BundleEngine):
+        engine.dial = Dial(engine.name, isinstance(engine, MassiveEngine), (point,))
 
 
 def _run(
@@ -233,8 +318,8 @@ def _run(
     return float(judge.counted([scored(clip, answer.text, None, None)])[0])
 
 
-def _wait(engine: Engine, point: Point, clip: Clip, samples: Samples) -> float:
-    """Seconds from the last sample of an utterance to the final answer."""
+def _wait(engine: Engine, point: Point, clip: Clip, samples: Samples, clock: _Clock) -> None:
+    """Hear one utterance piece by piece, for the work and the wait after its last sample."""
     kept = samples[: round(engine.max_seconds * engine.sample_rate)]
     options = RecognizeOptions(language=clip.language, quality=point.name)
     _dialled(engine, point)
@@ -242,14 +327,19 @@ def _wait(engine: Engine, point: Point, clip: Clip, samples: Samples) -> float:
     if streaming is None:
         started = time.perf_counter()
         engine.recognize(kept, options)
-        return time.perf_counter() - started
+        clock.waits.append(time.perf_counter() - started)
+        return
+    begun = time.perf_counter()
     stream = streaming(options)
     piece = round(PIECE_SECONDS * engine.sample_rate)
     for first in range(0, len(kept), piece):
         stream.accept(kept[first : first + piece])
     started = time.perf_counter()
     stream.finish()
-    return time.perf_counter() - started
+    ended = time.perf_counter()
+    clock.waits.append(ended - started)
+    clock.stream_work += ended - begun
+    clock.stream_sound += len(kept) / engine.sample_rate
 
 
 def _told(
@@ -265,7 +355,8 @@ def _told(
     return point.model_copy(
         update={
             "rtf": clock.work / max(clock.sound, 1e-9),
-            "wait_ms": 1000 * float(np.quantile(clock.waits, LATE)) if clock.waits else 0.0,
+            "stream_rtf": clock.stream_rtf,
+            "wait_ms": clock.wait_ms,
             "latency_ms": max(_behind_ms(models[name]) for name in first) + point.chunk_ms,
             "memory_mb": sum(memory[name] for name in members),
         }

@@ -24,6 +24,7 @@
     ensemble: {methods: [geometric, vote]}
     distil: {students: [{family: conv, parameters: 60000}]}   # small models that learn from it
     gates: {error_rate: 0.03}
+    quality: balanced            # what the dial is set to: or max_error, max_latency_ms
     tune: {training.learning_rate: {low: 0.001, high: 0.01, log: true}}
 """
 
@@ -56,6 +57,7 @@ from aimass.evaluation.gates import Gates
 from aimass.lifecycle.search import Path as Place
 from aimass.lifecycle.search import Range, placed
 from aimass.models.spec import Family, Subsampling
+from aimass.registry.points import Wish
 from aimass.text.vocabulary import Kind
 
 MAX_BYTES = 1 << 20
@@ -268,7 +270,9 @@ class Scenario(_Strict):
     tune: dict[Place, Range] = {}
     grammar: Path | None = None
     hotwords: tuple[str, ...] = ()
-    quality: str | None = None
+    quality: str | None = Field(None, pattern=NAME)
+    max_error: float | None = Field(None, ge=0, allow_inf_nan=False)
+    max_latency_ms: float | None = Field(None, gt=0, allow_inf_nan=False)
 
     @field_validator("members", mode="before")
     @classmethod
@@ -281,6 +285,13 @@ class Scenario(_Strict):
             for name, found in info.data.items()
         }
         return planned(members, info.data.get("task", Task.TRANSCRIBE), given)
+
+    @property
+    def wish(self) -> Wish:
+        """Which operating point serves where a request asks for none."""
+        return Wish(
+            quality=self.quality, max_error=self.max_error, max_latency_ms=self.max_latency_ms
+        )
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -342,7 +353,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "gates": Gates,
     "tune": Range,
 }
-_NOT_YET = ("grammar", "hotwords", "quality")
+_NOT_YET = ("grammar", "hotwords")
 
 
 def read(path: Path) -> Scenario:

@@ -95,7 +95,7 @@ def soup_models(
 
         cooked = stages.run("soup", about, cook)
         taken = json.loads((cooked / TAKEN).read_text())
-        graphs = export_member(cooked, stages)
+        graphs = export_member(cooked, sets[DEV], stages)
         manifest = _manifest(name, first, cooked, graphs, {own: digests[own] for own in taken})
         licence = (first.folder / bundles.LICENCE).read_text(encoding="utf-8")
 

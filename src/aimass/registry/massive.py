@@ -20,7 +20,7 @@ from aimass.base.digests import of_value
 from aimass.base.errors import BundleError, IntegrityError
 from aimass.decoding.combine import Combination
 from aimass.registry import pretrained
-from aimass.registry.bundle import LICENCE, MEMBERS, TOKENS, Bundle, Golden, write
+from aimass.registry.bundle import GRAPH, LICENCE, MEMBERS, TOKENS, Bundle, Golden, write
 from aimass.registry.catalogue import Pretrained
 from aimass.registry.manifest import NAME, ON_ROWS, Member
 
@@ -30,6 +30,24 @@ MemberModel = Bundle | Pretrained
 def digest_of(model: MemberModel) -> str:
     """What pins a member: the digest of a bundle, or that of all files of a pretrained model."""
     return model.digest if isinstance(model, Bundle) else of_value(dict(model.files))
+
+
+def voice_of(bundle: Bundle) -> str:
+    """The digest of what a bundle says as it is.
+
+    Operating points, scores and students beside its members, which no combination hears, change
+    its digest but not its voice.
+    """
+    manifest = bundle.manifest
+    about = manifest.model_dump(mode="json", include={"task", "language", "features", "graph"})
+    if bundle.massive is None:
+        files = [digest for name, digest in manifest.files.items() if name in (GRAPH, TOKENS)]
+        return of_value([about, files])
+    massive = bundle.massive
+    heard = [n for n, weight in enumerate(massive.combining.weights) if weight > 0]
+    how = massive.model_dump(mode="json", exclude={"combination", "members"})
+    members = [massive.members[n].digest for n in heard]
+    return of_value([about, how, massive.combining.only(heard).to_dict(), members])
 
 
 def write_massive(

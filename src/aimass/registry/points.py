@@ -61,6 +61,8 @@ class Point(_Brief):
         error_rate, interval: on recordings on which nothing was fitted, of so many utterances by
             so many speakers.
         rtf: seconds of work for one second of sound, on one core of the machine that measured.
+        stream_rtf: the same where sound comes in pieces of a tenth of a second; None of a model
+            that does not stream.
         multiply_adds: for one second of sound, on average; None where a member's are unknown.
         latency_ms: how long after a sound the words so far can have it, computing aside.
         wait_ms: from the last sample to the final answer; 19 of 20 utterances took no longer.
@@ -76,6 +78,7 @@ class Point(_Brief):
     utterances: int = Field(ge=0)
     speakers: int = Field(ge=0)
     rtf: float = Field(ge=0)
+    stream_rtf: float | None = Field(None, ge=0)
     multiply_adds: int | None = Field(None, ge=0)
     latency_ms: float = Field(ge=0)
     wait_ms: float = Field(ge=0)

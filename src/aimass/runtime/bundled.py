@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment, Task
+from aimass.base.contract import Hypothesis, RecognizeOptions, Samples, Segment, Stream, Task
 from aimass.base.errors import BundleError, IntegrityError, RequestError
 from aimass.decoding.greedy import GreedyDecoder
 from aimass.decoding.label import LabelDecoder
 from aimass.registry.bundle import WHOLE_SECONDS, Bundle, Golden, Manifest, load
+from aimass.runtime.dial import Dial
+from aimass.runtime.gathered import gathered
 from aimass.runtime.graph import PosteriorStream, StreamingGraph
 from aimass.text.normalise import primary_language
 from aimass.text.tokens import LabelSet, TokenSet
@@ -73,6 +75,9 @@ def check_golden(bundle: Bundle, packed: Golden, found: Golden) -> None:
 class BundleEngine:
     """A bundle that is ready to recognise. Shared by all threads.
 
+    Args:
+        dial: says in which chunks a stream is heard; None, as of members, hears at once.
+
     Raises:
         BundleError: a graph that ONNX Runtime cannot load or run.
         IntegrityError: a graph that does not reproduce the bundle's golden output.
@@ -81,8 +86,9 @@ class BundleEngine:
     max_seconds = 60.0
     invents_on_silence = False
 
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, dial: Dial | None = None) -> None:
         self.bundle = bundle
+        self.dial = dial
         self.name = bundle.manifest.name
         self.sample_rate = bundle.features.sample_rate
         self.symbols = bundle.symbols()
@@ -99,16 +105,22 @@ class BundleEngine:
 
     def recognize(self, samples: Samples, options: RecognizeOptions) -> Hypothesis:
         """Recognise a whole stretch: a stream with one chunk."""
-        stream = self.stream(options)
+        stream = self._opened(options)
         stream.accept(samples)
         return stream.finish()
 
-    def stream(self, options: RecognizeOptions | None = None) -> "BundleStream":
+    def stream(self, options: RecognizeOptions | None = None) -> Stream:
         """A new speaker.
 
         Raises:
-            RequestError: another language is asked for than the model knows.
+            RequestError: another language is asked for than the model knows, or what none of its
+                operating points gives.
         """
+        options = options or RecognizeOptions()
+        point = self.dial.point(options) if self.dial else None
+        return gathered(self._opened(options), point, self.sample_rate)
+
+    def _opened(self, options: RecognizeOptions) -> "BundleStream":
         if self.bundle.manifest.task is Task.EMBED:
             raise RequestError(
                 f"words are asked of '{self.name}', which gives voiceprints",
@@ -117,7 +129,7 @@ class BundleEngine:
                 param="model",
             )
         check_language(self.bundle.manifest, options)
-        return BundleStream(self, options or RecognizeOptions())
+        return BundleStream(self, options)
 
     def close(self) -> None:
         """Nothing to end: the session goes with the last reference to it."""

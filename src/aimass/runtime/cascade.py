@@ -274,31 +274,3 @@ class CascadeStream:
         if self._cascade.ends_with(found) or not self._sound:
             return found
         return self._onward(np.concatenate(self._sound), self._known())
-
-
-class Gathered:
-    """A stream that is given sound in pieces of at least so many samples."""
-
-    def __init__(self, inner: Stream, least: int) -> None:
-        self._inner, self._least = inner, least
-        self._waiting: list[Samples] = []
-
-    def accept(self, samples: Samples) -> None:
-        """Take the next samples."""
-        self._waiting.append(samples.copy())
-        if sum(map(len, self._waiting)) >= self._least:
-            self._push()
-
-    def results(self) -> Hypothesis:
-        """The words so far."""
-        return self._inner.results()
-
-    def finish(self) -> Hypothesis:
-        """No more audio: the final belief."""
-        self._push()
-        return self._inner.finish()
-
-    def _push(self) -> None:
-        if self._waiting:
-            self._inner.accept(np.concatenate(self._waiting))
-            self._waiting.clear()

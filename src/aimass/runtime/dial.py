@@ -68,7 +68,8 @@ def pick(points: Sequence[Point], wish: Wish) -> Picked:
     """The point that a wish asks for, among points none of which dominates another.
 
     Without a level, a highest error asks for the cheapest point that keeps it, a latency alone
-    for the most accurate.
+    for the most accurate. Where a latency is given, streams gather sound for as long as that
+    allows, which costs least; else they hear at once.
 
     Raises:
         RequestError: no point of that name, or none within the limits; says which is nearest.
@@ -81,13 +82,13 @@ def pick(points: Sequence[Point], wish: Wish) -> Picked:
     best = min(within, key=lambda point: point.error_rate)
     level = _level(wish)
     if level == "fast":
-        return Picked(within[0], f"the cheapest{_limits(wish)}")
+        return _gathering(within, within[0], wish, "the cheapest")
     if level == "accurate":
-        return Picked(best, f"the lowest error{_limits(wish)}")
+        return _gathering(within, best, wish, "the lowest error")
     most = best.error_rate + (1 - KEPT) * (within[0].error_rate - best.error_rate)
     point = next(point for point in within if point.error_rate <= most + 1e-12)
     gain = f"{KEPT:.0%} of what the best gains over the cheapest"
-    return Picked(point, f"the cheapest that keeps {gain}{_limits(wish)}")
+    return _gathering(within, point, wish, f"the cheapest that keeps {gain}")
 
 
 class Dial:
@@ -294,6 +295,16 @@ def _named(points: Sequence[Point], wish: Wish) -> Picked:
         fix="See: aimass dial show MODEL",
         param="quality",
     )
+
+
+def _gathering(within: Sequence[Point], point: Point, wish: Wish, why: str) -> Picked:
+    """A point with the chunks that cost a stream least, where a wish says how long is allowed."""
+    why += _limits(wish)
+    if wish.max_latency_ms is None or point.stream_rtf is None:
+        return Picked(point, why)
+    alike = [one for one in within if one.stages == point.stages and one.stream_rtf is not None]
+    least = min(alike, key=lambda one: one.stream_rtf or 0.0)
+    return Picked(least, why + (f", in chunks of {least.chunk_ms:g} ms" if least.chunk_ms else ""))
 
 
 def _beyond(point: Point, wish: Wish) -> float:

@@ -34,11 +34,11 @@ from aimass.runtime.cascade import (
     Cascade,
     CascadeStream,
     Evidence,
-    Gathered,
     Hearing,
     RowsHearing,
 )
 from aimass.runtime.dial import Dial
+from aimass.runtime.gathered import gathered
 from aimass.runtime.panel import Panel
 from aimass.runtime.pooled import Pool
 from aimass.runtime.seats import seated
@@ -72,7 +72,7 @@ def open_bundle(
     del name
     bundle = bundles.load_outside(folder)
     if bundle.massive is None:
-        return BundleEngine(bundle, threads)
+        return BundleEngine(bundle, threads, Dial.of(bundle, home or settings().home))
     return massive_engine(bundle, home=home, threads=workers * threads)
 
 
@@ -279,8 +279,7 @@ class StreamingMassiveEngine(MassiveEngine):
         point = self.dial.point(options)
         cascade = self._cascade(point)
         found = self._opened(options) if cascade is None else self._staged(cascade, options)
-        least = round(point.chunk_ms / 1000 * self.sample_rate) if point else 0
-        return Gathered(found, least) if least else found
+        return gathered(found, point, self.sample_rate)
 
     def _opened(self, options: RecognizeOptions) -> Stream:
         """All members from the first sample on."""
@@ -353,6 +352,13 @@ def whole(engine: AnyEngine) -> AnyEngine:
             expected="every member",
             fix="Fetch or build it again, and pull the pretrained models that it names",
         )
+    return engine
+
+
+def as_it_is(engine: AnyEngine) -> AnyEngine:
+    """The engine with all its members, however the dial of its model is set on this machine."""
+    if isinstance(engine, MassiveEngine):
+        engine.dial = Dial(engine.name, parts=True)
     return engine
 
 

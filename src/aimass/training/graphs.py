@@ -16,6 +16,7 @@ from aimass.decoding.combine import Combination, combined
 from aimass.features.spec import Frames
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle, load_member
+from aimass.registry.massive import voice_of
 from aimass.runtime.answers import stated
 from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.graph import RowStream, StreamingGraph
@@ -46,7 +47,7 @@ class Posteriors:
     def __init__(self, bundle: Bundle) -> None:
         members, self._combination = _members(bundle)
         self._graphs = [BundleEngine(member).graph for member in members]
-        self._digest = bundle.digest
+        self._digest = voice_of(bundle)
         self.symbols = bundle.symbols()
         self.outputs = self.symbols.size
         self.labels = bundle.manifest.task is Task.CLASSIFY
