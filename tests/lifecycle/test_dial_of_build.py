@@ -25,8 +25,8 @@ SMALL = {"parameters": 30000, "subsampling": "stack"}
 SECTIONS: dict[str, Any] = {
     "task": "classify",
     "members": [
-        {"name": "a", **SMALL},
-        {"name": "b", **SMALL, "family": "recurrent"},
+        {"name": "a", "parameters": 40000},
+        {"name": "b", "parameters": 40000, "family": "recurrent"},
     ],
     "augment": {"policy": "light", "joined": 1, "ramp": 0, "passes": 2},
     "training": {"epochs": 8, "batch_size": 8, "learning_rate": 0.008},

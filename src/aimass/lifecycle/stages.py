@@ -23,6 +23,7 @@ class Stages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.reused: list[str] = []
+        self._made = set[Path]()
 
     def run(self, name: str, inputs: Any, work: Callable[[Path], None]) -> Path:
         """The output folder of a stage; `work` fills it unless it was filled before.
@@ -33,11 +34,13 @@ class Stages:
         """
         target = self.target(name, inputs)
         if target.is_dir():
-            self.reused.append(name)
+            if target not in self._made:  # it is there from an earlier build
+                self.reused.append(name)
             return target
         with new_folder(target) as fresh:
             work(fresh)
             write_json(fresh / "inputs.json", inputs)
+        self._made.add(target)
         return target
 
     def scratch(self, name: str, inputs: Any) -> Path:
