@@ -10,7 +10,8 @@ the fold's teacher, a packed massive model, on the same schedule; folds are thos
 build_commands.py. Told is what posteriors close of the gap between labels and teacher. ``little``
 gives labels to a share of the training clips: labels alone, soft targets on that share alone (the
 setting of Hinton, Vinyals and Dean 2015, section 4.2), and with the rest unlabelled its answers
-(hard) or its posteriors (soft). All take as many steps, so few clips are heard in more epochs.
+(hard) or its posteriors (soft). All take as many steps: where few clips are all, each stands in
+an epoch several times, and sounds different each time.
 ``prompts`` holds the texts of a folder with ``metadata.tsv`` back: a teacher labels training and
 dev, a streaming model is built of that, and all are measured on the same recordings of the rest.
 
@@ -53,7 +54,7 @@ from aimass.lifecycle import said
 from aimass.lifecycle.build import build
 from aimass.lifecycle.distil import Student, distil
 from aimass.lifecycle.lesson import opened
-from aimass.lifecycle.scenario import Scenario, Training
+from aimass.lifecycle.scenario import Scenario
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle
 from aimass.registry.store import Registry
@@ -84,11 +85,6 @@ def main() -> None:
     parser.add_argument("--family", default="conv")
     parser.add_argument("--subsampling", default="stack")
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument(
-        "--epochs-independent",
-        action="store_true",
-        help="little: as many epochs for few clips as for all, not as many steps",
-    )
     parser.add_argument("--passes", type=int, default=4)
     parser.add_argument("--alpha", type=float, default=0.9)
     parser.add_argument("--temperature", type=float, default=2.0)
@@ -174,18 +170,16 @@ class Bench:
             clips = self.fold(fold)
             for share in self.given.shares:
                 few, rest = divided(clips, share, fold)
-                longer = self.given.epochs
-                if not self.given.epochs_independent:
-                    longer = round(longer * batches(clips) / batches(few))
                 name = f"commands-fold{fold}-{round(100 * share)}"
-                alone = {"train": self.written(name, few)}
-                whole = alone | {"unlabelled": self.written(f"{name}-rest", rest)}
+                alone = {"train": self.written(f"{name}-alone", repeated(few, rest))}
+                unlabelled = self.written(f"{name}-rest", rest)
+                whole = {"train": self.written(name, few), "unlabelled": unlabelled}
                 reference = self.published(teacher)
-                for how, data, about, epochs in (
-                    ("labels alone", alone, {"alpha": 0.0}, longer),
-                    ("soft, labelled alone", alone, {}, longer),
-                    ("hard, all sound", whole, {"targets": "answers"}, self.given.epochs),
-                    ("soft, all sound", whole, {}, self.given.epochs),
+                for how, data, about in (
+                    ("labels alone", alone, {"alpha": 0.0}),
+                    ("soft, labelled alone", alone, {}),
+                    ("hard, all sound", whole, {"targets": "answers"}),
+                    ("soft, all sound", whole, {}),
                 ):
                     self.run(
                         fold,
@@ -194,7 +188,6 @@ class Bench:
                         data,
                         {"teacher": reference, "confidence": self.given.confidence} | about,
                         students,
-                        epochs,
                     )
         self.result["shares"] = {share: self.share(size, share) for share in self.given.shares}
         self.write()
@@ -282,9 +275,8 @@ class Bench:
         data: dict[str, Any],
         about: dict[str, Any],
         students: Sequence[tuple[str, int, int]],
-        epochs: int | None = None,
     ) -> None:
-        """Distil students and note their scorecards; in as many epochs as asked for by default."""
+        """Distil students and note their scorecards."""
         given, started = self.given, time.perf_counter()
         plan = Scenario.model_validate(
             {
@@ -298,7 +290,7 @@ class Bench:
                     "pause": (0.02, given.pause),
                     "passes": given.passes,
                 },
-                "training": {"epochs": epochs or given.epochs},
+                "training": {"epochs": given.epochs},
                 "distil": {"alpha": given.alpha, "temperature": given.temperature}
                 | about
                 | {
@@ -325,7 +317,7 @@ class Bench:
             {
                 "fold": fold,
                 "how": how,
-                "epochs": epochs or given.epochs,
+                "epochs": given.epochs,
                 "seconds": round(time.perf_counter() - started),
                 "students": [noted(one) for one in found],
                 "teacher": told_of(found[0].taught),
@@ -462,10 +454,12 @@ def of_fold(fold: int, rows: Iterable[UtteranceScore]) -> list[UtteranceScore]:
     ]
 
 
-def batches(clips: Iterable[Clip]) -> int:
-    """Steps of an epoch on the training clips among these."""
-    count = sum(clip.split == "train" for clip in clips)
-    return -(-count // Training().batch_size)
+def repeated(few: Sequence[Clip], rest: Sequence[Clip]) -> list[Clip]:
+    """Few clips, the training ones among them as often as makes up for the rest."""
+    own = [clip for clip in few if clip.split == "train"]
+    times = round((len(own) + len(rest)) / len(own))
+    again = [replace(clip, id=f"{clip.id} {n}") for n in range(1, times) for clip in own]
+    return [*few, *again]
 
 
 def divided(clips: Sequence[Clip], share: float, fold: int) -> tuple[list[Clip], list[Clip]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
@@ -54,7 +55,7 @@ def show(
         return
     console = Console(soft_wrap=True)
     if points:
-        console.print(_table([point.model_dump(mode="json") for point in points]))
+        _print_points(console, [point.model_dump(mode="json") for point in points])
         console.print(f"Points {origin}", markup=False, highlight=False)
     if picked is None:
         console.print(f"{dial.name} runs as it is", markup=False)
@@ -172,7 +173,7 @@ def _print_turned(turned: dict[str, Any], as_json: bool) -> None:
         print_json(turned)
         return
     console = Console(soft_wrap=True)
-    console.print(_table(turned["points"]))
+    _print_points(console, turned["points"])
     told = (
         f"{len(turned['dominated'])} more are dominated by these; measured on {turned['machine']}"
     )
@@ -190,24 +191,27 @@ def _print_turned(turned: dict[str, Any], as_json: bool) -> None:
     console.print(f"Try: aimass dial show {turned['model']} --quality balanced", markup=False)
 
 
-def _table(points: list[dict[str, Any]]) -> Table:
-    heads = ("error", "95 % interval", "multiply-adds", "rtf", "lag", "wait", "memory", "runs")
-    table = Table(Column("point", no_wrap=True), *heads)
+def _print_points(console: Console, points: list[dict[str, Any]]) -> None:
+    """A table that fits 80 columns, units in its heads, and below it what each point runs."""
+    heads = ("error %", "95 %", "M adds", "rtf", "stream", "lag ms", "MB")
+    columns = (Column(head, justify="right", no_wrap=True) for head in heads)
+    table = Table(Column("point", overflow="fold"), *columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for point in points:
         low, high = point["interval"]
-        adds = point.get("multiply_adds")
+        adds, stream = point.get("multiply_adds"), point.get("stream_rtf")
         table.add_row(
             escape(point["name"]),
-            f"{point['error_rate']:.2%}",
-            f"{low:.2%} to {high:.2%}",
-            "" if adds is None else f"{adds / 1e6:.1f} M",
+            f"{100 * point['error_rate']:.2f}",
+            f"{100 * low:.1f}-{100 * high:.1f}",
+            "" if adds is None else f"{adds / 1e6:.1f}",
             f"{point['rtf']:.4f}",
-            f"{point['latency_ms']:.0f} ms",
-            f"{point['wait_ms']:.0f} ms",
-            f"{point['memory_mb']:.1f} MB",
-            escape(_runs(point)),
+            "" if stream is None else f"{stream:.4f}",
+            f"{max(point['latency_ms'], point['wait_ms']):.0f}",
+            f"{point['memory_mb']:.1f}",
         )
-    return table
+    console.print(table)
+    for point in points:
+        console.print(f"{point['name']}: {_runs(point)}", markup=False, highlight=False)
 
 
 def _runs(point: dict[str, Any]) -> str:
@@ -218,4 +222,5 @@ def _runs(point: dict[str, Any]) -> str:
         members = stage["members"]
         name = members[0] if len(members) == 1 else f"{len(members)} members"
         told.append(name if last else f"{name} until {stage['threshold']:.1%} sure")
-    return ", then ".join(told) or "everything"
+    chunks = f", in chunks of {point['chunk_ms']:g} ms" if point["chunk_ms"] else ""
+    return (", then ".join(told) or "everything") + chunks
