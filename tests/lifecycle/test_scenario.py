@@ -159,7 +159,6 @@ def refused_somewhere(path: Path) -> ScenarioError:
     [
         ("grammar", "a.fst"),
         ("hotwords", ["one"]),
-        ("quality", "fast"),
     ],
 )
 def test_what_this_version_does_not_do(tmp_path: Path, key: str, value: Any) -> None:
