@@ -193,12 +193,12 @@ def _print_turned(turned: dict[str, Any], as_json: bool) -> None:
 
 def _print_points(console: Console, points: list[dict[str, Any]]) -> None:
     """A table that fits 80 columns, units in its heads, and below it what each point runs."""
-    heads = ("error %", "95 %", "M adds", "rtf", "stream", "lag ms", "MB")
+    heads = ("error %", "95 %", "M adds", "rtf", "stream", "peak %", "lag ms", "MB")
     columns = (Column(head, justify="right", no_wrap=True) for head in heads)
     table = Table(Column("point", overflow="fold"), *columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for point in points:
         low, high = point["interval"]
-        adds, stream = point.get("multiply_adds"), point.get("stream_rtf")
+        adds, stream, share = (point.get(k) for k in ("multiply_adds", "stream_rtf", "of_peak"))
         table.add_row(
             escape(point["name"]),
             f"{100 * point['error_rate']:.2f}",
@@ -206,6 +206,7 @@ def _print_points(console: Console, points: list[dict[str, Any]]) -> None:
             "" if adds is None else f"{adds / 1e6:.1f}",
             f"{point['rtf']:.4f}",
             "" if stream is None else f"{stream:.4f}",
+            "" if share is None else f"{100 * share:.1f}",
             f"{max(point['latency_ms'], point['wait_ms']):.0f}",
             f"{point['memory_mb']:.1f}",
         )

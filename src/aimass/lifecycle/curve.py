@@ -47,7 +47,7 @@ def write_curve(
             points=points,
             dominated=[point for point in measured if point.name not in kept],
             levels={level: pick(points, Wish(quality=level)).point.name for level in LEVELS},
-            drawn=svg("curve", SIZE, _curve(points, measured)),
+            drawn=svg("curve", SIZE, _curve(_at_once(points), _at_once(measured))),
         )
     except ImportError as error:
         raise MissingExtra(
@@ -61,6 +61,11 @@ def write_curve(
     for name in (PAGE, NUMBERS):
         (folder / name).chmod(0o644)  # both are made for others to read
     return folder / PAGE
+
+
+def _at_once(points: Sequence[Point]) -> list[Point]:
+    """Without longer chunks, which err and cost alike."""
+    return [point for point in points if not point.chunk_ms]
 
 
 def read_points(folder: Path) -> tuple[Point, ...]:

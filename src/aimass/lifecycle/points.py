@@ -19,6 +19,7 @@ import numpy as np
 
 from aimass.base.contract import Engine, Progress, RecognizeOptions, Samples
 from aimass.base.randomness import generator
+from aimass.compression.bound import peak
 from aimass.data.corpus import Clip
 from aimass.data.sound import sound_of
 from aimass.decoding.combination import Combination
@@ -350,11 +351,14 @@ def _told(
     memory: Mapping[str, float],
 ) -> Point:
     """A point with what its engine showed."""
+    rtf = clock.work / max(clock.sound, 1e-9)
+    counted = point.multiply_adds is not None and rtf > 0
     members = point.members or tuple(_heard(bundle, models))
     first = point.stages[0].members if point.stages else members
     return point.model_copy(
         update={
-            "rtf": clock.work / max(clock.sound, 1e-9),
+            "rtf": rtf,
+            "of_peak": 2 * (point.multiply_adds or 0) / rtf / peak() if counted else None,
             "stream_rtf": clock.stream_rtf,
             "wait_ms": clock.wait_ms,
             "latency_ms": max(_behind_ms(models[name]) for name in first) + point.chunk_ms,

@@ -64,6 +64,8 @@ class Point(_Brief):
         stream_rtf: the same where sound comes in pieces of a tenth of a second; None of a model
             that does not stream.
         multiply_adds: for one second of sound, on average; None where a member's are unknown.
+        of_peak: the operations per second that these come to, two each, as a share of what one
+            core's best product of matrices reaches on the machine that measured.
         latency_ms: how long after a sound the words so far can have it, computing aside.
         wait_ms: from the last sample to the final answer; 19 of 20 utterances took no longer.
         memory_mb: what the members that may be asked take, megabytes.
@@ -80,6 +82,7 @@ class Point(_Brief):
     rtf: float = Field(ge=0)
     stream_rtf: float | None = Field(None, ge=0)
     multiply_adds: int | None = Field(None, ge=0)
+    of_peak: float | None = Field(None, ge=0)
     latency_ms: float = Field(ge=0)
     wait_ms: float = Field(ge=0)
     memory_mb: float = Field(ge=0)
