@@ -7,7 +7,6 @@ the utterances: for their time, and to see that it answers what was computed.
 
 import logging
 import platform
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -34,9 +33,8 @@ from aimass.registry.massive import MemberModel
 from aimass.registry.points import Point, Wish, curve
 from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.dial import Dial
-from aimass.runtime.evaluate import peak_memory_mb
-from aimass.runtime.load import Model, open_model
 from aimass.runtime.massive import MassiveEngine, open_bundle, whole
+from aimass.runtime.memory import memory_of
 
 log = logging.getLogger("aimass.lifecycle")
 
@@ -385,37 +383,18 @@ def _behind_ms(model: MemberModel) -> float:
 
 
 def _memory(models: Mapping[str, MemberModel]) -> dict[str, float]:
-    """What each member takes, megabytes: as much as the process grows, its weights at least."""
-    found, engines = {}, []
-    for name, model in models.items():
-        before = resident_mb()
-        engine = _opened(name, model)
-        engine.recognize(np.zeros(engine.sample_rate, np.float32), RecognizeOptions())
-        engines.append(engine)  # kept until all are there, so that none takes another's place
-        found[name] = max(resident_mb() - before, _weights_mb(model))
-    for engine in engines:
-        engine.close()
-    return found
-
-
-def _opened(name: str, model: MemberModel) -> Engine:
-    if isinstance(model, Bundle):
-        return BundleEngine(model)
-    return open_model(Model(name, name, model.kind, "pretrained", model.folder))
+    """What each member takes, megabytes: its weights at least."""
+    kinds = {
+        name: ("bundle" if isinstance(model, Bundle) else model.kind, model.folder)
+        for name, model in models.items()
+    }
+    grown = memory_of(kinds)
+    return {name: max(grown[name], _weights_mb(model)) for name, model in models.items()}
 
 
 def _weights_mb(model: MemberModel) -> float:
     files = [model.graph] if isinstance(model, Bundle) else [model.folder / f for f in model.files]
     return sum(path.stat().st_size for path in files) / 1e6
-
-
-def resident_mb() -> float:
-    """What this process holds now, megabytes; the most it ever held where that is not told."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return peak_memory_mb()
-    return pages * resource.getpagesize() / 1e6
 
 
 def machine() -> str:
