@@ -143,7 +143,17 @@ def _print_built(built: dict[str, Any]) -> None:
     )
     for reason in gates["reasons"]:
         console.print(f"Gate: {reason}", markup=False)
+    for student in built["students"]:
+        console.print(
+            f"Student {student['model']} version {student['version']}: "
+            f"{student['test']['metric']} {student['test']['error_rate']:.2%}, "
+            f"{student['parameters']:,} parameters, {student['precision']}",
+            markup=False,
+        )
     for name, folder in built["reports"].items():
         console.print(f"Report of the {name}: {Path(folder) / 'index.html'}", markup=False)
     reference = built["model"] if gates["passed"] else f"{built['model']}@{built['version']}"
+    if built["points"]:
+        points = f"{len(built['points'])} operating points"
+        console.print(f"{points}: aimass dial show {reference}", markup=False)
     console.print(f"Try: aimass transcribe FILE --model {reference}")
