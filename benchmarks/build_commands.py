@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     parser.add_argument("--members", type=int, help="as many as a scenario plans")
     parser.add_argument("--methods", nargs="+", default=[], help="of combining; else all that suit")
+    parser.add_argument("--whole", action="store_true", help="leave no member out")
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--joint", type=float, default=0.0, help="how members pull each other")
     parser.add_argument(
@@ -132,7 +133,7 @@ def fold_cards(given: argparse.Namespace, fold: int, home: Path) -> dict[str, Sc
             "training": {"epochs": given.epochs},
             "joint": given.joint,
             "members": planned(given),
-            "ensemble": {"methods": given.methods},
+            "ensemble": {"methods": given.methods, "prune": not given.whole},
         }
     )
     with shown() as progress:

@@ -85,6 +85,8 @@ def test_the_temperature_of_a_pruned_way_is_that_of_those_that_stay(method: Meth
     assert 1 <= len(members) < 4
     own = reheated(heard.only(members), way.combination.only(members), LABELS)
     assert way.combination.temperature == pytest.approx(own.temperature)
+    (whole,) = ways(heard, kind(4), WaysSpec((method,), prune=False))
+    assert whole.name == method and len(whole.members) == 4
     (whole,) = [w for w in ways(heard, kind(4), WaysSpec((method,))) if w.name == method]
     assert way.combination.temperature != pytest.approx(whole.combination.temperature)
 

@@ -36,11 +36,13 @@ class WaysSpec:
     Args:
         methods: to try; those of `SUITABLE` when there are none.
         budget, unit: as `PruneSpec` has them.
+        prune: whether members may be left out; they are where a budget asks for it.
     """
 
     methods: tuple[Method, ...] = ()
     budget: float | None = None
     unit: Unit = "rtf"
+    prune: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def _tried(
         _among_all(fitted, members, len(outputs.names)),
         judge.rate(_held_out(part, method, symbols, judge)),
     )
-    if len(members) == 1:
+    if len(members) == 1 or not spec.prune:
         return [whole]
     selection = prune(judge, PruneSpec(budget=spec.budget, unit=spec.unit))
     last = selection.steps[selection.kept - 1]

@@ -267,7 +267,7 @@ def _massive(
     if len(models) < 2 or plan.task is Task.EMBED:
         return None
     asked = plan.ensemble
-    spec = WaysSpec(asked.methods, asked.budget, asked.unit)
+    spec = WaysSpec(asked.methods, asked.budget, asked.unit, asked.prune)
     return combine(
         _purpose(plan, prepared), models, _sets(prepared), spec, stages, config, progress
     )

@@ -12,7 +12,7 @@ A build takes its own members, `aimass ensemble combine` models that are there a
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def combine(
         BundleError: models that do not go together.
     """
     heard = heard_by_all(purpose, models, sets, stages, progress)
-    about = [*_about(purpose, models), [list(spec.methods), spec.budget, spec.unit]]
+    about = [*_about(purpose, models), asdict(spec)]
 
     def choose(folder: Path) -> None:
         found = ways(heard["dev"], kind_of(purpose, models), spec)

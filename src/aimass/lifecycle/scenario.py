@@ -173,12 +173,20 @@ class Ensemble(_Strict):
 
     ``methods`` are those that are tried, all that suit the task when there are none; ``budget``
     is the most that the members that stay may cost together, in ``unit``: seconds of work, or
-    multiply-adds, for a second of sound.
+    multiply-adds, for a second of sound. ``prune: false`` keeps all members, also those without
+    which there are fewer errors on dev, which few speakers say little about.
     """
 
     methods: tuple[Method, ...] = ()
     budget: float | None = Field(None, gt=0)
     unit: Unit = "rtf"
+    prune: bool = True
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.budget is not None and not self.prune:
+            raise ValueError("either a 'budget', or 'prune: false', which keeps all members")
+        return self
 
 
 class Member(_Strict):
