@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from aimass.base.contract import RecognizeOptions
 from aimass.base.errors import BundleError, RequestError
+from aimass.registry import bundle as bundles
 from aimass.registry.points import LEVELS, Point, Stage, Wish, by_cost, curve
 from aimass.runtime import dial as dials
+from aimass.runtime.bundled import BundleEngine
 from aimass.runtime.dial import Dial, Measured, check, dial_of, keep, pick, wish_of
+from aimass.runtime.load import shipped
 
 from . import digits
 
@@ -201,3 +204,48 @@ def test_points_that_cannot_be() -> None:
     for threshold in (-0.1, 1.1):
         with pytest.raises(ValueError):
             Stage(members=("a",), threshold=threshold)
+
+
+CHUNKED = [
+    point("all", 0.02, 9, 400, stream_rtf=0.05),
+    point("all.160ms", 0.02, 9, 560, stream_rtf=0.03, chunk_ms=160),
+    point("all.640ms", 0.02, 9, 1040, stream_rtf=0.01, chunk_ms=640),
+    point("one", 0.04, 1, 300, stream_rtf=0.02, stages=(Stage(members=("a",)),)),
+]
+
+
+@pytest.mark.parametrize(
+    ("wish", "name"),
+    [
+        (Wish(quality="accurate"), "all"),  # nobody said how long it may take
+        (Wish(max_error=0.03), "all"),
+        (Wish(max_latency_ms=2000), "all.640ms"),
+        (Wish(max_latency_ms=600), "all.160ms"),
+        (Wish(max_latency_ms=500), "all"),
+        (Wish(max_latency_ms=350), "one"),
+        (Wish(quality="fast", max_latency_ms=2000), "one"),
+        (Wish(quality="all.160ms"), "all.160ms"),
+    ],
+)
+def test_chunks_are_as_long_as_a_latency_allows(wish: Wish, name: str) -> None:
+    found = pick(CHUNKED, wish)
+    assert found.point.name == name
+    chunk = found.point.chunk_ms
+    assert (f"in chunks of {chunk:g} ms" in found.why) == bool(chunk and wish.quality is None)
+
+
+def test_one_model_streams_in_the_chunks_of_its_point() -> None:
+    engine = BundleEngine(bundles.load(shipped()["digits"]))
+    sound, piece, told = digits.speech(), engine.sample_rate // 20, []
+    at_once = engine.stream()
+    engine.dial = Dial("digits", packed=(point("later", 0.0, chunk_ms=300),))
+    later = engine.stream(RecognizeOptions(quality="later"))
+    for first in range(0, len(sound), piece):
+        for stream in (at_once, later):
+            stream.accept(sound[first : first + piece])
+        told.append((at_once.results().text, later.results().text))
+    assert any(own and not late for own, late in told)
+    whole = engine.recognize(sound, RecognizeOptions()).text
+    assert at_once.finish().text == later.finish().text == whole != ""
+    with pytest.raises(RequestError, match="no operating point 'sooner'"):
+        engine.stream(RecognizeOptions(quality="sooner"))

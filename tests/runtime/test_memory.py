@@ -17,5 +17,5 @@ def test_a_model_takes_about_the_same_whoever_comes_first() -> None:
 
 
 def test_a_model_that_does_not_load_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="only loads gone failed.*bundle.toml"):
+    with pytest.raises(BundleError, match=r"only loads gone failed.*bundle\.toml"):
         memory_of({"gone": ("bundle", tmp_path)})
