@@ -1,7 +1,8 @@
 """A cascade against the massive model whose members it asks, on speakers that no training heard.
 
     python benchmarks/bench_dial.py HOME [NAME=HOME ...] --cache FOLDER
-        [--only 'commands-*'] [--method geometric] [--slack 0.001] [--engine 200] [--output r.json]
+        [--only 'commands-*'] [--students FOLD=BUNDLE ...] [--method geometric] [--slack 0.001]
+        [--engine 200] [--output r.json]
 
 Homes and folds are those of bench_ensemble.py. Each fold fits the combination and chooses its
 points on dev and is tested on test; figures pool the folds and draw whole speakers. Told are, of
@@ -10,13 +11,14 @@ from the massive model's with a paired 95 % interval over speakers, and the mean
 multiply-adds as a share of the massive model's, once as it runs, which stops asking when a label is
 decided, and once with every member asked. With --engine the massive model is packed, and its points
 are run through the engine on so many test utterances of each fold: real-time factors, also as a
-share of that of the point that runs everything, and answers that differ.
+share of that of the point that runs everything, and answers that differ. A student that is given
+for a fold (build-name=folder) may answer in first stages.
 """
 
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from aimass.data.sound import sound_of
 from aimass.decoding.combine import Combination, Method
 from aimass.ensemble.fit import fit
 from aimass.ensemble.kept import Outputs
+from aimass.ensemble.outputs import Symbols
 from aimass.ensemble.points import Outcome, Plan, Table, outcome
 from aimass.ensemble.sweep import SweepSpec, sweep
 from aimass.ensemble.ways import Kind
@@ -39,6 +42,7 @@ from aimass.lifecycle.points import DialSpec, measure_points
 from aimass.registry.bundle import Bundle, load
 from aimass.runtime.massive import pack
 
+STUDENT = "student"
 TENTH = 0.001  # of the error: the slack that is always told of
 
 
@@ -88,11 +92,17 @@ def main() -> None:
     parser.add_argument("--only", default="*", help="builds with these names")
     parser.add_argument("--cache", type=Path, required=True, help="keeps what members said")
     parser.add_argument("--method", default="geometric", choices=["geometric", "arithmetic"])
+    parser.add_argument(
+        "--students", nargs="+", default=[], metavar="FOLD=BUNDLE", help="that stand beside members"
+    )
     parser.add_argument("--slack", type=float, default=0.001)
     parser.add_argument("--engine", type=int, default=0, metavar="UTTERANCES")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     folds = [fold for fold in discovered(given.homes, given.only) if len(fold.members) > 1]
+    beside = dict(text.split("=", 1) for text in given.students)
+    for fold in folds:
+        fold.members.update({STUDENT: Path(beside[fold.name])} if fold.name in beside else {})
     # No looser rule may have the slack of the careful one, by which that is found.
     looser = tuple(slack for slack in SweepSpec().looser if slack > given.slack)
     spec = SweepSpec(slack=given.slack, looser=looser)
@@ -137,7 +147,7 @@ def one(
     heard = collected(fold, cache)
     dev, test = heard.outputs["dev"], heard.outputs["test"]
     symbols = common(heard, dev.names)
-    combination = fit(dev, method, symbols)
+    combination = fitted(dev, method, symbols)
     table = Table(Judge(dev, combination, symbols, heard.metric))
     there = Table(Judge(test, combination, symbols, heard.metric))
     whole = outcome(there, ())
@@ -149,6 +159,22 @@ def one(
         pool.add(fold.name, there.judge, own, whole, everybody)
         pool.chosen.append(plan.name)
     return through_engine(fold, combination, heard.outputs, spec, timed) if timed else []
+
+
+def fitted(dev: Outputs, method: Method, symbols: Symbols) -> Combination:
+    """How the members combine; a student has no voice among them."""
+    members = [number for number, name in enumerate(dev.names) if name != STUDENT]
+    own = fit(dev.only(members), method, symbols)
+    if len(members) == len(dev.names):
+        return own
+    weights, heats = dict(zip(members, own.weights, strict=True)), own.temperatures
+    of_each = dict(zip(members, heats, strict=True))
+    numbers = range(len(dev.names))
+    return replace(
+        own,
+        weights=tuple(weights.get(n, 0.0) for n in numbers),
+        temperatures=tuple(of_each.get(n, 1.0) for n in numbers),
+    )
 
 
 def rules(table: Table, spec: SweepSpec) -> dict[str, Plan]:
