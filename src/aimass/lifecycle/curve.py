@@ -1,6 +1,5 @@
 """The curve of a model's operating points: JSON for programs, a page with a picture for people."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,12 +65,6 @@ def write_curve(
 def _at_once(points: Sequence[Point]) -> list[Point]:
     """Without longer chunks, which err and cost alike."""
     return [point for point in points if not point.chunk_ms]
-
-
-def read_points(folder: Path) -> tuple[Point, ...]:
-    """The points of a curve that `write_curve` wrote."""
-    plain = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-    return tuple(Point.model_validate(point) for point in plain["points"])
 
 
 def _curve(points: Sequence[Point], measured: Sequence[Point]) -> Drawing:
