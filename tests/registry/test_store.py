@@ -145,6 +145,17 @@ def test_an_alias_moves(shared: Registry, three: list[Bundle]) -> None:
     assert ["moving" in v.aliases for v in shared.versions("tiny")] == [False, True, False]
 
 
+def test_what_is_withdrawn_is_pointed_at_no_more(registry: Registry, three: list[Bundle]) -> None:
+    one, two, _ = three
+    registry.publish(one)
+    registry.publish(two)
+    registry.point("tiny", "old", 1)
+    registry.withdraw("tiny", two.digest)
+    assert [version.aliases for version in registry.versions("tiny")] == [(), ("old",)]
+    registry.withdraw("tiny", two.digest)
+    registry.withdraw("nobody", two.digest)
+
+
 def test_a_registry_url(three: list[Bundle], tmp_path: Path, empty: Path) -> None:
     shutil.copy(empty, tmp_path / "elsewhere.db")
     url = f"sqlite:///{tmp_path / 'elsewhere.db'}"

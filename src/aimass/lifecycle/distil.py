@@ -11,7 +11,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,8 @@ MOST_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Student:
-    """A student that was published, and its teacher.
+class Made:
+    """A student that was trained, packed and measured, and its teacher.
 
     Args:
         cards: its scorecards by split.
@@ -60,13 +60,19 @@ class Student:
         unlabelled: clips without labels that it heard.
     """
 
-    published: Published
     bundle: bundles.Bundle
     cards: dict[str, Scorecard]
     teacher: str
     taught: Scorecard
     comparison: Comparison
     unlabelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Student(Made):
+    """A student that was published."""
+
+    published: Published
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -141,13 +147,20 @@ def students(
     Args:
         prepared: the folder of the stage.
     """
-    if plan.task is Task.EMBED:
-        raise RequestError(
-            f"students of '{plan.name}', which is for voiceprints",
-            expected="a task with labels or words, which a teacher can speak of",
-            fix="Train a smaller member instead",
-            param="task",
-        )
+    found = make(plan, teacher, prepared, stages, config, progress)
+    shutil.rmtree(passes_of(prepared, stages), ignore_errors=True)
+    return [publish(one, plan, config) for one in found]
+
+
+def make(
+    plan: Scenario,
+    teacher: Model,
+    prepared: Path,
+    stages: Stages,
+    config: Settings,
+    progress: Progress,
+) -> list[Made]:
+    """Train, pack and measure every student of a plan; what is finished is found."""
     jobs = jobs_of_students(plan, teacher, prepared, stages, config, progress)
     lesson = jobs[0].lesson
     assert lesson is not None
@@ -158,8 +171,18 @@ def students(
     for job, weights in zip(jobs, trained, strict=True):
         graphs = export_member(weights, dev, stages)
         packed = pack_member(job, weights, graphs, stages, progress)
-        found.append(_published(job, packed, taught, stages, config))
+        found.append(_made(job, packed, taught, stages))
     return found
+
+
+def publish(student: Made, plan: Scenario, config: Settings) -> Student:
+    """Publish a student under its own name: in production where it passes the gates."""
+    card = student.cards["test"]
+    keep_card(config.home, student.bundle.digest, card)
+    alias = PRODUCTION if judge(card, plan.gates, None).passed else CANDIDATE
+    published = Registry(config.home, config.registry_url).publish(student.bundle, alias)
+    own = {field.name: getattr(student, field.name) for field in fields(Made)}
+    return Student(**own, published=published)
 
 
 def jobs_of_students(
@@ -171,6 +194,13 @@ def jobs_of_students(
     progress: Progress,
 ) -> list[Job]:
     """What the students are trained from; a teacher whose answers teach is asked for them."""
+    if plan.task is Task.EMBED:
+        raise RequestError(
+            f"students of '{plan.name}', which is for voiceprints",
+            expected="a task with labels or words, which a teacher can speak of",
+            fix="Train a smaller member instead",
+            param="task",
+        )
     lesson = _lesson(plan, teacher, prepared, stages, config, progress)
     return [_job(plan, one, lesson, prepared, stages, config) for one in plan.students()]
 
@@ -292,19 +322,23 @@ def _job(
     """What a student is trained from; the name that it is published under is its plan's."""
     name = f"{plan.name[: MOST_NAME - 1 - len(str(member.name))]}-{member.name}"
     start = None if member.start_from is None else resolve(member.start_from, config)
-    job = Job(
+    return Job(
         plan.model_copy(update={"name": name}),
         member,
         prepared,
         scratch=Path(),
-        passes=stages.folder / "unfinished" / f"passes-{prepared.name}",
+        passes=passes_of(prepared, stages),
         cache=config.home / "cache/features",
         start=None if start is None else start.folder,
         terms=None if start is None else f"{member.start_from}: {_licence(start)}",
         tracking=Tracking(config.home, config.registry_url, name),
         lesson=lesson,
     )
-    return job.at(stages.scratch("train", inputs_of(job)))
+
+
+def passes_of(prepared: Path, stages: Stages) -> Path:
+    """Where the augmented passes that students share stand while they are trained."""
+    return stages.folder / "unfinished" / f"passes-{prepared.name}"
 
 
 def _licence(start: Model) -> str:
@@ -315,6 +349,7 @@ def _licence(start: Model) -> str:
 
 def _trained(jobs: Sequence[Job], stages: Stages, progress: Progress) -> list[Path]:
     """The folder of each trained student; what stopped one stops all, and stays to go on from."""
+    jobs = [job.at(stages.scratch("train", inputs_of(job))) for job in jobs]
     folders = [stages.target("train", inputs_of(job)) for job in jobs]
     todo = {folder: job for job, folder in zip(jobs, folders, strict=True) if not folder.is_dir()}
     stopped = train_members([(job, folder) for folder, job in todo.items()], progress)
@@ -324,7 +359,6 @@ def _trained(jobs: Sequence[Job], stages: Stages, progress: Progress) -> list[Pa
         stages.reused.append("train")
     for job in jobs:
         shutil.rmtree(job.scratch, ignore_errors=True)
-    shutil.rmtree(jobs[0].passes, ignore_errors=True)
     return folders
 
 
@@ -345,10 +379,8 @@ def _taught(
     return read_card(stages.run("heed", about, work) / TEACHER)
 
 
-def _published(
-    job: Job, packed: Path, taught: Scorecard, stages: Stages, config: Settings
-) -> Student:
-    """Write the teacher into the bundle's lineage and publish it."""
+def _made(job: Job, packed: Path, taught: Scorecard, stages: Stages) -> Made:
+    """A packed student with its teacher in the lineage of its bundle."""
     assert job.lesson is not None
     lesson = job.lesson
 
@@ -362,12 +394,7 @@ def _published(
     folder = stages.run("student", [packed.name, lesson.lineage], work)
     bundle = bundles.load(folder / BUNDLE)
     cards = {split: card_of(packed, split) for split in CARDS}
-    verdict = judge(cards["test"], job.plan.gates, None)
-    keep_card(config.home, bundle.digest, cards["test"])
-    alias = PRODUCTION if verdict.passed else CANDIDATE
-    published = Registry(config.home, config.registry_url).publish(bundle, alias)
-    return Student(
-        published,
+    return Made(
         bundle,
         cards,
         lesson.teacher.reference,

@@ -13,7 +13,6 @@ finds its members trained. The test data is never read here.
 """
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +37,7 @@ from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import Scenario, load, parse
 from aimass.lifecycle.search import Range, members_in, placed
 from aimass.lifecycle.stages import Stages
+from aimass.lifecycle.study import opened_study
 from aimass.lifecycle.tracking import Pruned
 from aimass.lifecycle.workers import named
 from aimass.training.loop import LOG
@@ -287,16 +287,9 @@ def _study(plan: Scenario, prepared: Path, spec: TuneSpec, config: Settings) -> 
     """The study of a scenario's settings and data; other settings are another study."""
     import optuna
 
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    folder = config.home / "tune"
-    folder.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{(folder / plan.name).resolve()}.db")
     asked = plan.model_dump(mode="json", exclude={"gates", "data"})
     name = of_value([asked, prepared.name])[:16]
-    known = {summary.study_name for summary in storage.get_all_studies()}
-    try:
-        study = optuna.create_study(storage=storage, study_name=name, load_if_exists=name in known)
+    with opened_study(config.home / "tune" / f"{plan.name}.db", name) as study:
         # A resumed search must not draw again what it drew before.
         seed = torch_seed(plan.training.seed, "tune", len(study.get_trials())) % (1 << 32)
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=spec.startup)
@@ -304,9 +297,6 @@ def _study(plan: Scenario, prepared: Path, spec: TuneSpec, config: Settings) -> 
             n_startup_trials=spec.startup, n_warmup_steps=plan.training.epochs // 5
         )
         yield study
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
 
 
 def _drawn(trial: Any, path: str, allowed: Range) -> Any:

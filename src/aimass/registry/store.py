@@ -82,6 +82,13 @@ class Registry:
         with self.reached():
             self.client.set_registered_model_alias(name, alias, str(version))
 
+    def withdraw(self, name: str, digest: str) -> None:
+        """Let no alias point at a bundle any more; its version stays."""
+        with self.alone(), self.reached():
+            for version in self.versions(name):
+                for alias in version.aliases if version.digest == digest else ():
+                    self.client.delete_registered_model_alias(name, alias)
+
     def resolve(self, name: str, reference: str | None = None) -> Published | None:
         """The version that a name means, or None where the registry does not know the name.
 
