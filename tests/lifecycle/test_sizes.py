@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from aimass.base.errors import RequestError
 from aimass.lifecycle import sizes
-from aimass.lifecycle.distil import Student, distil
+from aimass.lifecycle.distil import Made, Student, distil
 from aimass.lifecycle.scenario import Scenario
 from aimass.lifecycle.sizes import Searched, SearchSpec, search
 from aimass.registry.store import Registry
@@ -51,16 +51,17 @@ class School:
     """Makes students of planted error and cost, and notes what it made."""
 
     def __init__(self, like: Student, error: Callable[[int], float]) -> None:
-        self.like, self.error = replace(like, published=None), error
+        self.like, self.error = like, error
         self.asked: list[tuple[str, int]] = []
         self.stop_at = -1
 
-    def __call__(self, plan: Scenario, *shared: Any) -> list[Student]:
+    def __call__(self, plan: Scenario, *shared: Any) -> list[Made]:
         (one,) = plan.students()
         if len(self.asked) == self.stop_at:
             self.stop_at = -1
             raise Stopped
         self.asked.append((one.family, one.parameters))
+        own = {field.name: getattr(self.like, field.name) for field in fields(Made)}
         cost = (20 if one.family == "conv" else 33) * one.parameters
         manifest = self.like.bundle.manifest
         scores = manifest.scores | {"multiply_adds": cost}
@@ -70,7 +71,7 @@ class School:
         )
         rate = self.error(one.parameters)
         cards = {key: replace(card, error_rate=rate) for key, card in self.like.cards.items()}
-        return [replace(self.like, bundle=bundle, cards=cards)]
+        return [Made(**own | {"bundle": bundle, "cards": cards})]
 
 
 def falling(parameters: int) -> float:
@@ -80,7 +81,7 @@ def falling(parameters: int) -> float:
 @pytest.fixture
 def school(begun: tuple[Path, Path, Student], monkeypatch: pytest.MonkeyPatch) -> School:
     planted = School(begun[2], falling)
-    monkeypatch.setattr(sizes, "students", planted)
+    monkeypatch.setattr(sizes, "make", planted)
     return planted
 
 
@@ -195,9 +196,9 @@ def test_searches_that_cannot_be(tmp_path: Path, spec: SearchSpec, words: str) -
 
 
 def test_nobody_to_learn_from_or_nothing_to_learn(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"without a teacher.*--teacher NAME"):
+    with pytest.raises(RequestError, match=r"names no teacher.*--teacher NAME"):
         search(scenario_file(tmp_path), config=config(tmp_path))
-    path = scenario_file(tmp_path, task="embed")
+    path = tiny_scenario(tmp_path, task="embed")
     with pytest.raises(RequestError, match="which is for voiceprints"):
         search(path, teacher="digits", config=config(tmp_path))
 

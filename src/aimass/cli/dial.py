@@ -156,6 +156,65 @@ def pack(
     _print_turned(turned.to_dict(), as_json)
 
 
+@app.command()
+def search(
+    scenario: Annotated[Path, typer.Argument(help="The scenario file (YAML).")],
+    teacher: Annotated[
+        str | None, typer.Option(help="Any model; else that of the file, or what was built of it.")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Students in all, earlier runs counted.")] = 10,
+    least: Annotated[int, typer.Option(help="The fewest parameters to propose.")] = 30_000,
+    most: Annotated[int, typer.Option(help="The most parameters to propose.")] = 280_000,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(help="conv, recurrent or attention, beside those of the file; repeatable."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train students of the sizes where the curve of error over cost has gaps."""
+    need_training("optuna")
+    from aimass.lifecycle.sizes import SearchSpec
+    from aimass.lifecycle.sizes import search as search_sizes
+
+    spec = SearchSpec(trials, least, most, tuple(family or ()))
+    with shown() as progress:
+        found = search_sizes(scenario, spec, teacher=teacher, progress=progress).to_dict()
+    if as_json:
+        print_json(found)
+    else:
+        _print_found(found)
+
+
+def _print_found(found: dict[str, Any]) -> None:
+    """A table that fits 80 columns, what the curve still lacks, and what would be next."""
+    console = Console(soft_wrap=True)
+    heads = ("parameters", "M adds", "dev %", "test %", "95 %")
+    columns = (Column(head, justify="right", no_wrap=True) for head in heads)
+    table = Table(
+        Column("student", overflow="fold"), "family", *columns, "", box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for one in found["students"]:
+        low, high = one["test"]["interval"]
+        table.add_row(
+            escape(one["model"]),
+            one["family"],
+            f"{one['parameters']:,}",
+            f"{one['multiply_adds'] / 1e6:.2f}",
+            f"{100 * one['dev']:.2f}",
+            f"{100 * one['test']['error_rate']:.2f}",
+            f"{100 * low:.1f}-{100 * high:.1f}",
+            "on the curve" if one["on_curve"] else "dominated",
+        )
+    console.print(table)
+    for gap in found["gaps"]:
+        told = f"Gap: {gap['worth']:.0%} of the curve from {gap['from']} to {gap['to']}"
+        console.print(told, markup=False, highlight=False)
+    ahead = found["next"]
+    told = f"{ahead['family']}, {ahead['parameters']:,} parameters" if ahead else "to be drawn"
+    console.print(f"Next, with more --trials: {told}", markup=False, highlight=False)
+
+
 def _dial(model: str) -> Any:
     """The dial of a model that is not loaded for it."""
     from aimass.registry import bundle as bundles

@@ -24,13 +24,13 @@ from aimass.base.errors import RequestError
 from aimass.base.randomness import torch_seed
 from aimass.base.settings import Settings, settings
 from aimass.lifecycle.distil import (
+    Made,
     Student,
-    job_of,
-    lesson_of,
+    jobs_of_students,
+    make,
     passes_of,
     planned,
     publish,
-    students,
     teacher_of,
 )
 from aimass.lifecycle.gaps import Gap, Size, Tried, front, gaps, middle
@@ -79,7 +79,7 @@ class Searched:
         proposed: the size to try next; None where it would be drawn.
     """
 
-    students: tuple[tuple[Tried, Student], ...]
+    students: tuple[tuple[Tried, Made], ...]
     gaps: tuple[tuple[Gap, Size], ...]
     proposed: Size | None
 
@@ -107,10 +107,10 @@ def search(
     """Make students where the curve has gaps, and publish those on the curve.
 
     Args:
-        teacher: any model; that of the scenario when None.
+        teacher: any model; that of the scenario, else its own model, when None.
 
     Raises:
-        RequestError: a search that cannot be, no teacher named, or a task without students.
+        RequestError: a search that cannot be, no teacher, or a task without students.
         ScenarioError, DataError, AudioError, UnknownModel, TrainingError: as `distil`.
     """
     spec, config = spec or SearchSpec(), config or settings()
@@ -121,15 +121,14 @@ def search(
     with stages.lock():
         prepared = prepare(plan, config, stages, progress)
         shared = model, prepared, stages, config, progress
-        lesson = lesson_of(plan, *shared)
 
-        def inputs(member: Member) -> list[Any]:
-            return inputs_of(job_of(plan, member, lesson, prepared, stages, config))
+        def inputs(student: Member) -> list[Any]:
+            return inputs_of(jobs_of_students(_with_one(plan, student), *shared)[0])
 
-        def make(member: Member) -> Student:
-            return students(_with_one(plan, member), *shared)[0]
+        def made(student: Member) -> Made:
+            return make(_with_one(plan, student), *shared)[0]
 
-        begun = _Search(plan, spec, inputs, make)
+        begun = _Search(plan, spec, inputs, made)
         with opened_study(stages.folder / DATABASE, begun.name, ("minimize",) * 2) as study:
             begun.run(study, progress)
             begun.publish(study, config)
@@ -145,7 +144,7 @@ class _Search:
         plan: Scenario,
         spec: SearchSpec,
         inputs: Callable[[Member], list[Any]],
-        make: Callable[[Member], Student],
+        make: Callable[[Member], Made],
     ) -> None:
         self._plan, self._spec, self._inputs, self._make = plan, spec, inputs, make
         self._known: dict[Size, Member] = {}
@@ -154,7 +153,7 @@ class _Search:
         self._families = sorted({family for family, _ in self._known} | set(spec.families))
         ends = [(family, end) for end in (spec.least, spec.most) for family in self._families]
         self._first: list[Size] = [*self._known, *ends]
-        self._students: dict[Size, Student] = {}
+        self._students: dict[Size, Made] = {}
         self._digests: dict[Size, str] = {}
 
     @property
@@ -199,7 +198,7 @@ class _Search:
         """Publish the students on the curve; withdraw those that an earlier run found on it."""
         own = []
         for one in front(self._tried):
-            student = publish(self._students[one.size], self._plan.gates, config)
+            student = publish(self._students[one.size], self._plan, config)
             self._students[one.size] = student
             own.append([one.name, student.bundle.digest])
         for name, digest in study.user_attrs.get(PUBLISHED, []):
@@ -284,19 +283,19 @@ def _refuse(spec: SearchSpec) -> None:
             raise RequestError(found, expected=expected, fix=f"Correct --{key}", param=key)
 
 
-def _measured(size: Size, student: Student) -> Tried:
+def _measured(size: Size, student: Made) -> Tried:
     about = student.bundle.manifest
     return Tried(about.name, size, about.scores["multiply_adds"], student.cards["dev"].error_rate)
 
 
-def _row(tried: Tried, student: Student) -> dict[str, Any]:
+def _row(tried: Tried, student: Made) -> dict[str, Any]:
     return _told(tried.size) | {
         "model": tried.name,
-        "version": student.published and student.published.version,
+        "version": student.published.version if isinstance(student, Student) else None,
         "multiply_adds": tried.cost,
         "dev": tried.error,
         "test": student.cards["test"].summary(),
-        "on_curve": student.published is not None,
+        "on_curve": isinstance(student, Student),
     }
 
 
