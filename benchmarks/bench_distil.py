@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--family", default="conv")
     parser.add_argument("--subsampling", default="stack")
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--passes", type=int, default=4)
     parser.add_argument("--alpha", type=float, default=0.9)
     parser.add_argument("--temperature", type=float, default=2.0)
@@ -242,7 +243,7 @@ class Bench:
                     "rooms": self.given.rooms,
                     "passes": self.given.passes,
                 },
-                "training": {"epochs": self.given.epochs},
+                "training": {"epochs": self.given.epochs, "batch_size": self.given.batch_size},
                 "members": members,
             }
         )
