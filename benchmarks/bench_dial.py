@@ -123,8 +123,9 @@ def main() -> None:
             f"{told['difference']:+.2%} ({low:+.2%} to {high:+.2%}), {told['cost'] / 1e6:.1f} M; "
             f"{', '.join(told['chosen'])}"
         )
-    for name in ("careful", slack_rule(TENTH)):
-        told = result["rules"][name]
+    for name, told in result["rules"].items():
+        if name not in ("careful", slack_rule(TENTH)) and not name.startswith("for "):
+            continue
         print(
             f"Of the multiply-adds of the massive model, '{name}' takes {told['of_massive']:.1%} "
             "where the massive model stops asking members once its label is decided, as it is "
@@ -178,10 +179,11 @@ def fitted(dev: Outputs, method: Method, symbols: Symbols) -> Combination:
 
 
 def rules(table: Table, spec: SweepSpec) -> dict[str, Plan]:
-    """The most careful plan, and for each slack the cheapest that keeps it on dev."""
+    """The most careful plan, the best for a share of the cost, the cheapest for each slack."""
     whole, *others = sweep(table, spec)
     total = table.judge.lengths.sum()
     found = {"careful": next((p for p in others if p.slack == spec.slack), whole)}
+    found |= {f"for {p.budget:.0%}": p for p in others if p.budget}
     for slack in sorted({TENTH, spec.slack, *spec.looser}):
         most = whole.errors.sum() + slack * total
         fine = [p for p in others if outcome(table, p.stages).errors.sum() <= most + 1e-9]

@@ -114,6 +114,20 @@ def test_the_sweep_keeps_its_slack_for_less(dev: Outputs, test_set: Outputs) -> 
     assert outcome(there, careful.stages).errors.mean() <= whole.errors.mean() + 0.05
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_a_budget_is_kept_and_used_for_care(dev: Outputs, share: float) -> None:
+    found = table(dev)
+    plans = sweep(found, SweepSpec(budgets=(share,)))
+    (bought,) = (plan for plan in plans if plan.budget == share)
+    whole = plans[0]
+    assert bought.cost <= share * whole.cost + 1e-9 and bought.slack is None
+    assert set(bought.stages[-1].members) == set(dev.names)  # it ends with everybody
+    tighter = sweep(found, SweepSpec(budgets=(share / 2,)))
+    (less,) = (plan for plan in tighter if plan.budget)
+    harm = [outcome(found, one.stages).errors.sum() - whole.errors.sum() for one in (less, bought)]
+    assert harm[1] <= max(harm[0], 0)
+
+
 def test_the_same_data_give_the_same_plans(dev: Outputs) -> None:
     one, other = (sweep(table(dev)) for _ in range(2))
     assert [(p.name, p.stages, p.cost) for p in one] == [(p.name, p.stages, p.cost) for p in other]

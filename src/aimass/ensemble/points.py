@@ -32,7 +32,8 @@ class Plan:
         errors: of each utterance of dev, of what was chosen by the same rule without its speaker;
             where the speakers are unknown or one, of the plan itself.
         cost: for a second of sound, on dev.
-        slack: the error that was allowed beyond that of the whole; None where nothing was chosen.
+        slack: the error that was allowed beyond that of the whole; None where it did not count.
+        budget: the share of the cost of the whole that was allowed; None where it did not count.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Plan:
     errors: Counts
     cost: float
     slack: float | None = None
+    budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,8 @@ as Wang et al. (2022), "Wisdom of committees", choose it: the least mean cost at
 dev stays within a slack of that of the whole. Thousands of cascades are tried on few errors, so
 the cheapest that seems to fit is flattered by the data. The most careful one must therefore also
 keep the slack in the eyes of the whole, utterance by utterance (`Table.harm`), and how much of it
-may be used up on dev is read off speakers who were left out of all of this.
+may be used up on dev is read off speakers who were left out of all of this. Where a slack is not
+asked for but a cost, the cascade of least harm that keeps within it is taken.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 from aimass.base.randomness import generator
 from aimass.ensemble.points import Chosen, Members, Places, Plan, Table, mean_cost, walk
@@ -32,6 +34,7 @@ class SweepSpec:
     Args:
         slack: how much higher than that of the whole the error may be, absolute.
         looser: further such allowances, each for a cheaper point.
+        budgets: shares of the cost of the whole, each for the point of least harm within it.
         shares: of the slack, from the whole of it down, that may be used up on dev.
         groups: into so many groups the speakers are dealt; each is left out once.
         stages: most stages of a cascade.
@@ -39,6 +42,7 @@ class SweepSpec:
 
     slack: float = 0.001
     looser: tuple[float, ...] = (0.0025, 0.005, 0.01, 0.02, 0.05)
+    budgets: tuple[float, ...] = (0.25,)
     shares: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1, 0.0)
     groups: int = 5
     stages: int = 3
@@ -53,11 +57,14 @@ class _Rule:
         stages: whether there may be several.
         whole: whether the last one must ask everybody. A part that seems as good as the whole on
             few speakers is not on others; who is unsure is more alike among them.
+        budget: share of the cost of the whole, within which harm is to be least; then the slack
+            does not count.
     """
 
     slack: float
     stages: bool = True
     whole: bool = False
+    budget: float | None = None
 
 
 def sweep(table: Table, spec: SweepSpec | None = None) -> list[Plan]:
@@ -70,18 +77,19 @@ def sweep(table: Table, spec: SweepSpec | None = None) -> list[Plan]:
     everything = np.arange(len(table.seconds))
     rules = [_Rule(spec.slack * share, whole=True) for share in spec.shares]
     rules += [_Rule(slack, stages) for slack in spec.looser for stages in (True, False)]
+    rules += [_Rule(0.0, whole=True, budget=share) for share in spec.budgets]
     chosen = _search(table, spec, everything, rules)
     held = _held_out(table, spec, rules) or [walk(table, one)[0] for one in chosen]
     whole = table.facts(table.whole).errors
     careful = _careful(held[: len(spec.shares)], whole, spec, table)
     cheapest = min(range(len(table.costs)), key=lambda m: (table.costs[m], m))
     alone = Chosen((frozenset({cheapest}),))
-    allowed = [spec.slack] * len(spec.shares) + [rule.slack for rule in rules[len(spec.shares) :]]
     found = [_plan(table, Chosen((table.whole,)), whole)]
-    found += [
-        _plan(table, chosen[number], held[number], allowed[number])
-        for number in (careful, *range(len(spec.shares), len(rules)))
-    ]
+    for number in (careful, *range(len(spec.shares), len(rules))):
+        rule = rules[number]
+        plan = _plan(table, chosen[number], held[number])
+        slack = spec.slack if number == careful else rule.slack
+        found.append(replace(plan, slack=None if rule.budget else slack, budget=rule.budget))
     found += [_plan(table, alone, walk(table, alone)[0])]
     return _distinct(found)
 
@@ -91,22 +99,41 @@ def _search(table: Table, spec: SweepSpec, places: Places, rules: Sequence[_Rule
     whole = Chosen((table.whole,))
     tokens = table.judge.lengths[places].sum()
     most = table.facts(table.whole).errors[places].sum() + _TINY
-    best, least = [whole] * len(rules), [mean_cost(table, whole, places)] * len(rules)
+    full = mean_cost(table, whole, places)
+    best = [whole] * len(rules)
+    least = [np.inf if rule.budget else full for rule in rules]
     for sets in _stages(table, places, spec.stages):
         errors, harm, costs, edges = _surface(table, sets, places)
         for number, rule in enumerate(rules):
             if (len(sets) > 1 and not rule.stages) or (sets[-1] != table.whole and rule.whole):
                 continue
-            fine = errors <= most + rule.slack * tokens
-            if rule.whole:
-                fine &= harm <= rule.slack * tokens + _TINY
-            fits = np.where(fine, costs, np.inf)
-            place = np.unravel_index(int(fits.argmin()), fits.shape)
+            if rule.budget:  # of equal harm the cheapest, which leaves room to be more careful
+                within = costs <= rule.budget * full
+                fits = np.where(within, harm + _TINY * costs / full, np.inf)
+            else:
+                fine = errors <= most + rule.slack * tokens
+                if rule.whole:
+                    fine &= harm <= rule.slack * tokens + _TINY
+                fits = np.where(fine, costs, np.inf)
+            place = tuple(map(int, np.unravel_index(int(fits.argmin()), fits.shape)))
             if fits[place] < least[number] * (1 - _TINY):
                 least[number] = float(fits[place])
-                at = tuple(float(own[at]) for own, at in zip(edges, place, strict=True))
-                best[number] = Chosen(sets, at)
+                at = _raised(place, within) if rule.budget else place
+                thresholds = (float(own[n]) for own, n in zip(edges, at, strict=True))
+                best[number] = Chosen(sets, tuple(thresholds))
     return best
+
+
+def _raised(at: tuple[int, ...], within: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    """The thresholds of all stages raised together, as far as the budget goes.
+
+    Where dev shows no harm any more, strangers may still be less alike.
+    """
+    while True:
+        higher = tuple(min(n + 1, size - 1) for n, size in zip(at, within.shape, strict=True))
+        if higher == at or not within[higher]:
+            return at
+        at = higher
 
 
 def _surface(
@@ -228,11 +255,11 @@ def _careful(held: Sequence[Counts], whole: Counts, spec: SweepSpec, table: Tabl
     return fine[0] if fine else len(held) - 1
 
 
-def _plan(table: Table, chosen: Chosen, errors: Counts, slack: float | None = None) -> Plan:
+def _plan(table: Table, chosen: Chosen, errors: Counts) -> Plan:
     names = table.judge.outputs.names
     cost = mean_cost(table, chosen, np.arange(len(table.seconds)))
     if chosen.sets == (table.whole,):
-        return Plan("all", (), errors, cost, slack)
+        return Plan("all", (), errors, cost)
     stages = tuple(
         Stage(
             members=tuple(names[member] for member in sorted(own)),
@@ -242,7 +269,7 @@ def _plan(table: Table, chosen: Chosen, errors: Counts, slack: float | None = No
         for own, threshold in zip(chosen.sets, (*chosen.thresholds, 0.0), strict=True)
     )
     name = "-to-".join(_called(table, own) for own in chosen.sets)
-    return Plan(name, stages, errors, cost, slack)
+    return Plan(name, stages, errors, cost)
 
 
 def _called(table: Table, members: Members) -> str:
@@ -262,4 +289,6 @@ def _distinct(plans: Sequence[Plan]) -> list[Plan]:
                 name = f"{plan.name[:50]}.{count}"
             names.add(name)
             found[plan.stages] = replace(plan, name=name)
+        elif plan.budget:  # two rules chose alike
+            found[plan.stages] = replace(found[plan.stages], budget=plan.budget)
     return list(found.values())
