@@ -128,3 +128,17 @@ def test_models_without_a_dial(aimass: Command) -> None:
     said = aimass("dial", "set", "digits", "fast")
     assert said.code == 2 and "no operating points to choose from" in said.err
     assert aimass("dial", "show", "nobody").code == 5
+
+
+def test_students_of_one_name_stand_side_by_side(aimass: Command, published: Path) -> None:
+    twice = ("--student", "pupil", "--student", "pupil@1", "--quality", "balanced", "--json")
+    said = aimass("dial", "pack", "many", *DATA, *twice)
+    assert said.code == 0, said.err
+    about = json.loads(aimass("models", "show", "many").out)
+    names = [member["name"] for member in about["massive"]["members"]]
+    assert names[-2:] == ["pupil", "pupil-2"]
+    again = aimass("dial", "pack", "many", *DATA, "--json")
+    assert again.code == 0, again.err
+    assert json.loads(aimass("models", "show", "many").out)["dial"] == {"quality": "balanced"}
+    said = aimass("dial", "pack", "many", *DATA, "--max-latency", "0.001")
+    assert said.code == 2 and "no operating point with a latency" in said.err

@@ -128,6 +128,14 @@ def test_a_wish_that_no_point_gives_is_told(whole: Whole) -> None:
     assert "the nearest is" in reason
 
 
+def test_the_point_that_serves_is_held_against_the_gates(whole: Whole) -> None:
+    sections = {k: v for k, v in SECTIONS.items() if k != "distil"}
+    path = scenario_file(whole.scenario.parent, "gate.yaml", **sections, gates={"upper": 0.0001})
+    built = build(path, config=config(whole.home))
+    reasons = " ".join(built.verdict.reasons)
+    assert not built.verdict.passed and "which serves, is" in reasons
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("quality", "very good"), ("max_error", -1), ("max_latency_ms", 0)]
 )

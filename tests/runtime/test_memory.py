@@ -19,3 +19,11 @@ def test_a_model_takes_about_the_same_whoever_comes_first() -> None:
 def test_a_model_that_does_not_load_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"only loads gone failed.*bundle\.toml"):
         memory_of({"gone": ("bundle", tmp_path)})
+
+
+def test_modules_in_the_folder_of_the_user_are_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('somebody else')")
+    monkeypatch.chdir(tmp_path)
+    assert memory_of({"one": ("bundle", shipped()["digits"])})["one"] > 0

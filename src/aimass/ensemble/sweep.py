@@ -23,6 +23,7 @@ from aimass.ensemble.weigh import Counts
 from aimass.registry.points import LEVELS, Stage
 
 _SEED = 2022
+LONGEST = 50  # characters of a name, which leaves room for its chunks
 _EDGES = 48  # thresholds that are tried for a stage
 _TINY = 1e-9
 
@@ -283,12 +284,12 @@ def _distinct(plans: Sequence[Plan]) -> list[Plan]:
     names = set[str](LEVELS)
     for plan in plans:
         if plan.stages not in found:
-            name, count = plan.name, 1
+            name, count = plan.name[:LONGEST], 1
             while name in names:
                 count += 1
-                name = f"{plan.name[:50]}.{count}"
+                name = f"{plan.name[: LONGEST - 4]}.{count}"
             names.add(name)
             found[plan.stages] = replace(plan, name=name)
-        elif plan.budget:  # two rules chose alike
+        elif plan.budget and plan.stages:  # two rules chose alike
             found[plan.stages] = replace(found[plan.stages], budget=plan.budget)
     return list(found.values())

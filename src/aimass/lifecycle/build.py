@@ -57,7 +57,7 @@ from aimass.lifecycle.tracking import Tracking
 from aimass.lifecycle.workers import noted, train_members
 from aimass.registry import bundle as bundles
 from aimass.registry import pretrained
-from aimass.registry.massive import MemberModel
+from aimass.registry.massive import MemberModel, voice_of
 from aimass.registry.store import CANDIDATE, PRODUCTION, Published, Registry
 from aimass.runtime.dial import pick
 from aimass.runtime.evaluate import evaluate
@@ -214,7 +214,7 @@ def _taught(
     try:
         teacher = teacher_of(plan, config) if plan.distil.teacher else own
         return tuple(students(plan, teacher, prepared, stages, config, progress))
-    except AimassError as error:
+    except Exception as error:  # whatever it is, their teacher is worth its training
         failed[STUDENTS] = noted(STUDENTS, error)
         return ()
 
@@ -242,14 +242,23 @@ def _with_dial(
 
 
 def _with_wish(verdict: Verdict, plan: Scenario, bundle: bundles.Bundle) -> Verdict:
-    """A verdict that also says whether some operating point gives what the scenario wants."""
+    """A verdict that also holds the operating point that will serve against wish and gates."""
     if not plan.wish or bundle.manifest.points is None:
         return verdict
     try:
-        pick(bundle.manifest.points, plan.wish)
-        return verdict
+        point = pick(bundle.manifest.points, plan.wish).point
     except RequestError as error:
         return Verdict(False, (*verdict.reasons, f"{error.found}; {error.expected}"))
+    asked = (
+        ("error", point.error_rate, plan.gates.error_rate),
+        ("upper end of the interval", point.interval[1], plan.gates.upper),
+    )
+    reasons = [
+        f"the {what} of the point '{point.name}', which serves, is {found:.2%}, above {most:.2%}"
+        for what, found, most in asked
+        if most is not None and found > most
+    ]
+    return Verdict(verdict.passed and not reasons, (*verdict.reasons, *reasons))
 
 
 def _massive(
@@ -427,7 +436,7 @@ def _baseline(
     if plan.gates.better_than is None:
         return None
     known = registry.resolve(plan.name, plan.gates.better_than)
-    if known is None or known.digest == bundle.digest:
+    if known is None or voice_of(bundles.load_outside(known.folder)) == voice_of(bundle):
         return None
     test = corpora.read(prepared / "test.jsonl.gz")
     return evaluate(as_it_is(open_bundle(known.folder, home=config.home)), test)

@@ -275,7 +275,9 @@ def _find(
     with stages.lock():
         prepared = prepare(plan, config, stages, progress)
         jobs = {job.name: job for job in jobs_of(plan, prepared, stages, config)}
-        if plan.distil is not None and member is not None and member not in jobs:
+        learning = [str(one.name) for one in plan.students()] if plan.distil else []
+        known = [*jobs, *learning]
+        if member is not None and member not in jobs and member in learning:
             teacher = teacher_of(plan, config)
             learners = jobs_of_students(plan, teacher, prepared, stages, config, progress)
             jobs = {job.name: job for job in learners}
@@ -284,7 +286,7 @@ def _find(
         if not there or (member is not None and member not in there):
             raise RequestError(
                 f"{plan.name} has no trained member" + (f" '{member}'" if member else ""),
-                expected="one of " + (", ".join(there) or "those that a build leaves"),
+                expected=f"one of {', '.join(there or known)}, trained by a build of this scenario",
                 fix="Name one of these, or type: aimass build SCENARIO",
                 param="member",
             )

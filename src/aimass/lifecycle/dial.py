@@ -24,6 +24,7 @@ from aimass.evaluation.units import METRICS, Metric
 from aimass.lifecycle.combine import Purpose, Sets, heard_by_all, kind_of
 from aimass.lifecycle.combine import part as member_of
 from aimass.lifecycle.curve import NUMBERS, PAGE, write_curve
+from aimass.lifecycle.due import pass_card_on
 from aimass.lifecycle.gather import DEV, TEST, Data, ensembles
 from aimass.lifecycle.points import DialSpec, Trial, machine, measure_points, with_points
 from aimass.lifecycle.stages import Stages, fingerprint
@@ -122,7 +123,7 @@ def pack_dial(
 
     Args:
         students: models of the same outputs, which answer alone in first stages.
-        wish: which point is taken where nobody asks for one; the model as it is when None.
+        wish: which point is taken where nobody asks for one; as the model has it when None.
 
     Raises:
         UnknownModel, RequestError, DataError, AudioError: as `measure_dial`; also a wish that no
@@ -139,9 +140,10 @@ def pack_dial(
             param="student",
         )
     models = members_of(bundle, config.home)
-    beside = {
-        free(name, models): member_of(name, bundle.manifest.task, config) for name in students
-    }
+    beside = named_beside(
+        models, [(name, member_of(name, bundle.manifest.task, config)) for name in students]
+    )
+    wish = wish or bundle.manifest.dial
     with ensembles(config) as stages:
         sets = data.sets()
         purpose = _purpose(bundle, of_value([[s, fingerprint(c)] for s, c in sets.items()]))
@@ -153,6 +155,7 @@ def pack_dial(
         made = write_dialled(given, wish, spec or DialSpec(), scratch, config, progress)
         if wish:
             pick(made.bundle.manifest.points or (), wish)
+        pass_card_on(config.home, bundle.digest, made.bundle.digest)
         published = Registry(config.home, config.registry_url).publish(made.bundle)
         page = config.home / "dial/pages" / published.digest[:16]
         shutil.rmtree(page, ignore_errors=True)
@@ -184,7 +187,7 @@ def dialled(
         BundleError: students that do not go with the members.
     """
     models = members_of(bundle, config.home)
-    beside = {free(name, models): student for name, student in students.items()}
+    beside = named_beside(models, list(students.items()))
     asked = sets if bundle.massive else {TEST: sets[TEST]}
     heard = heard_by_all(purpose, {**models, **beside}, asked, stages, progress)
     given, spec = Given(bundle, beside, heard, sets[DEV], purpose), DialSpec()
@@ -286,7 +289,17 @@ def _purpose(bundle: Bundle, data: str) -> Purpose:
     return Purpose(manifest.name, manifest.task, manifest.language, metric, data)
 
 
-def free(reference: str, models: Mapping[str, MemberModel]) -> str:
+def named_beside(
+    models: Mapping[str, MemberModel], students: Sequence[tuple[str, MemberModel]]
+) -> dict[str, MemberModel]:
+    """Students by names that no member and no other of them has."""
+    beside: dict[str, MemberModel] = {}
+    for reference, student in students:
+        beside[_free(reference, {**models, **beside})] = student
+    return beside
+
+
+def _free(reference: str, models: Mapping[str, MemberModel]) -> str:
     """A name for a student that no member has."""
     name = own = reference.partition("@")[0]
     taken, count = {other.casefold() for other in models}, 1

@@ -122,8 +122,9 @@ def teacher_of(plan: Scenario, config: Settings) -> Model:
     """
     reference = plan.distil.teacher if plan.distil else None
     registry = Registry(config.home, config.registry_url)
-    if reference is None and registry.exists and registry.resolve(plan.name, PRODUCTION):
-        reference = plan.name
+    for alias in (PRODUCTION, CANDIDATE) if reference is None and registry.exists else ():
+        if reference is None and registry.resolve(plan.name, alias):
+            reference = f"{plan.name}@{alias}"
     if reference is not None:
         return resolve(reference, config)
     raise RequestError(

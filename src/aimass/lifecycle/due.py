@@ -95,6 +95,12 @@ def keep_card(home: Path, digest: str, card: Scorecard) -> None:
     write_card(card, path)
 
 
+def pass_card_on(home: Path, digest: str, heir: str) -> None:
+    """Keep the scorecard of a bundle for another that answers alike as it is."""
+    if _place(home, digest).is_file():
+        write_card(read_card(_place(home, digest)), _place(home, heir))
+
+
 def kept_card(home: Path, model: Published) -> Scorecard:
     """The scorecard of a published model. Raises: DataError where it was not built here."""
     path = _place(home, model.digest)

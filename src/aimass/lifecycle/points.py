@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from aimass.base.contract import Engine, Progress, RecognizeOptions, Samples
+from aimass.base.errors import BundleError
 from aimass.base.randomness import generator
 from aimass.compression.bound import peak
 from aimass.data.corpus import Clip
@@ -161,7 +162,7 @@ def with_points(bundle: Bundle, points: Sequence[Point], wish: Wish | None = Non
     Args:
         wish: which of them is taken where nobody asks for one; the model as it is when None.
     """
-    content = bundle.manifest.model_dump(mode="json", exclude={"format", "files", "points"})
+    content = bundle.manifest.model_dump(mode="json", exclude={"format", "files", "points", "dial"})
     content["points"] = [point.model_dump(mode="json") for point in points]
     if wish:
         content["dial"] = wish.model_dump(mode="json")
@@ -269,7 +270,7 @@ def _chunked(
     longer = [
         point.model_copy(
             update={
-                "name": f"{point.name[:50]}.{chunk_ms}ms",
+                "name": f"{point.name}.{chunk_ms}ms",
                 "chunk_ms": float(chunk_ms),
                 "latency_ms": point.latency_ms + chunk_ms,
             }
@@ -383,12 +384,16 @@ def _behind_ms(model: MemberModel) -> float:
 
 
 def _memory(models: Mapping[str, MemberModel]) -> dict[str, float]:
-    """What each member takes, megabytes: its weights at least."""
+    """What each member takes, megabytes: its weights at least, and at worst no more is known."""
     kinds = {
         name: ("bundle" if isinstance(model, Bundle) else model.kind, model.folder)
         for name, model in models.items()
     }
-    grown = memory_of(kinds)
+    try:
+        grown = memory_of(kinds)
+    except BundleError as error:  # no reason to lose what was built
+        log.warning("memory is told by weights alone: %s", error)
+        grown = dict.fromkeys(models, 0.0)
     return {name: max(grown[name], _weights_mb(model)) for name, model in models.items()}
 
 

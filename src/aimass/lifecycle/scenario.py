@@ -361,6 +361,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "gates": Gates,
     "tune": Range,
 }
+DIAL = ("quality", "max_error", "max_latency_ms")
+"""Keys that say what of a model serves, and change nothing of what is trained."""
 _NOT_YET = ("grammar", "hotwords")
 
 

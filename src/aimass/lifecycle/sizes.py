@@ -200,7 +200,8 @@ class _Search:
         for one in front(self._tried):
             student = publish(self._students[one.size], self._plan, config)
             self._students[one.size] = student
-            own.append([one.name, student.bundle.digest])
+            if one.size not in self._known:  # those of the file are published by others too
+                own.append([one.name, student.bundle.digest])
         for name, digest in study.user_attrs.get(PUBLISHED, []):
             if [name, digest] not in own:
                 Registry(config.home, config.registry_url).withdraw(name, digest)

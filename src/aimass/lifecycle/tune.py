@@ -34,7 +34,7 @@ from aimass.base.settings import Settings, settings
 from aimass.lifecycle.build import job_of
 from aimass.lifecycle.members import Job, inputs_of, train_member
 from aimass.lifecycle.prepare import prepare, spoken
-from aimass.lifecycle.scenario import Scenario, load, parse
+from aimass.lifecycle.scenario import DIAL, Scenario, load, parse
 from aimass.lifecycle.search import Range, members_in, placed
 from aimass.lifecycle.stages import Stages
 from aimass.lifecycle.study import opened_study
@@ -287,7 +287,7 @@ def _study(plan: Scenario, prepared: Path, spec: TuneSpec, config: Settings) -> 
     """The study of a scenario's settings and data; other settings are another study."""
     import optuna
 
-    asked = plan.model_dump(mode="json", exclude={"gates", "data"})
+    asked = plan.model_dump(mode="json", exclude={"gates", "data", *DIAL})
     name = of_value([asked, prepared.name])[:16]
     with opened_study(config.home / "tune" / f"{plan.name}.db", name) as study:
         # A resumed search must not draw again what it drew before.

@@ -30,19 +30,30 @@ def memory_of(models: Mapping[str, tuple[str, Path]]) -> dict[str, float]:
         BundleError: a model that does not load there.
     """
     given = json.dumps([[name, kind, str(folder)] for name, (kind, folder) in models.items()])
-    command = [sys.executable, "-m", "aimass.runtime.memory"]
-    done = subprocess.run(  # noqa: S603 - our own module; names and folders go through its input
-        command, input=given, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
-    )
+    # -P: the folder that a user happens to work in is no place for modules.
+    command = [sys.executable, "-P", "-m", "aimass.runtime.memory"]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module; names and folders go by a pipe
+            command, input=given, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _failed(models, f"it took over {TIMEOUT_SECONDS} s") from error
     if done.returncode:
         told = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise BundleError(
-            f"a process that only loads {', '.join(models)} failed: {told[:300]}",
-            expected="the memory that each of them takes",
-            fix="See whether memory ran out, or verify them: aimass models verify NAME",
-        )
-    found: dict[str, float] = json.loads(done.stdout)
+        raise _failed(models, told)
+    try:
+        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        raise _failed(models, f"it said {done.stdout[:100]!r}") from error
     return found
+
+
+def _failed(models: Mapping[str, tuple[str, Path]], told: str) -> BundleError:
+    return BundleError(
+        f"a process that only loads {', '.join(models)} failed: {told[:300]}",
+        expected="the memory that each of them takes",
+        fix="See whether memory ran out, or verify them: aimass models verify NAME",
+    )
 
 
 def resident_mb() -> float:
