@@ -18,7 +18,7 @@ for a fold (build-name=folder) may answer in first stages.
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from aimass.ensemble.kept import Outputs
 from aimass.ensemble.outputs import Symbols
 from aimass.ensemble.points import Outcome, Plan, Table, outcome
 from aimass.ensemble.sweep import SweepSpec, sweep
-from aimass.ensemble.ways import Kind
+from aimass.ensemble.ways import Kind, among_all
 from aimass.ensemble.weigh import Judge
 from aimass.evaluation.interval import by_unit, error_interval, percentiles, rates, resampled
 from aimass.lifecycle.points import DialSpec, measure_points
@@ -165,17 +165,7 @@ def one(
 def fitted(dev: Outputs, method: Method, symbols: Symbols) -> Combination:
     """How the members combine; a student has no voice among them."""
     members = [number for number, name in enumerate(dev.names) if name != STUDENT]
-    own = fit(dev.only(members), method, symbols)
-    if len(members) == len(dev.names):
-        return own
-    weights, heats = dict(zip(members, own.weights, strict=True)), own.temperatures
-    of_each = dict(zip(members, heats, strict=True))
-    numbers = range(len(dev.names))
-    return replace(
-        own,
-        weights=tuple(weights.get(n, 0.0) for n in numbers),
-        temperatures=tuple(of_each.get(n, 1.0) for n in numbers),
-    )
+    return among_all(fit(dev.only(members), method, symbols), members, len(dev.names))
 
 
 def rules(table: Table, spec: SweepSpec) -> dict[str, Plan]:

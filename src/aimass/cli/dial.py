@@ -1,5 +1,6 @@
 """`aimass dial`: how much of a model to spend, and what that gives."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from aimass.base.errors import RequestError
 from aimass.base.settings import settings
 from aimass.cli.common import Json, MaxError, MaxLatency, Quality, need_training, print_json
 from aimass.cli.progress import shown
+from aimass.registry.points import Point
 
 app = typer.Typer(help="The dial: accuracy against speed, measured.", no_args_is_help=True)
 
@@ -55,7 +57,7 @@ def show(
         return
     console = Console(soft_wrap=True)
     if points:
-        _print_points(console, [point.model_dump(mode="json") for point in points])
+        _print_points(console, points)
         console.print(f"Points {origin}", markup=False, highlight=False)
     if picked is None:
         console.print(f"{dial.name} runs as it is", markup=False)
@@ -232,7 +234,7 @@ def _print_turned(turned: dict[str, Any], as_json: bool) -> None:
         print_json(turned)
         return
     console = Console(soft_wrap=True)
-    _print_points(console, turned["points"])
+    _print_points(console, [Point.model_validate(point) for point in turned["points"]])
     told = (
         f"{len(turned['dominated'])} more are dominated by these; measured on {turned['machine']}"
     )
@@ -250,37 +252,37 @@ def _print_turned(turned: dict[str, Any], as_json: bool) -> None:
     console.print(f"Try: aimass dial show {turned['model']} --quality balanced", markup=False)
 
 
-def _print_points(console: Console, points: list[dict[str, Any]]) -> None:
+def _print_points(console: Console, points: Sequence[Point]) -> None:
     """A table that fits 80 columns, units in its heads, and below it what each point runs."""
     heads = ("error %", "95 %", "M adds", "rtf", "stream", "peak %", "lag ms", "MB")
     columns = (Column(head, justify="right", no_wrap=True) for head in heads)
     table = Table(Column("point", overflow="fold"), *columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for point in points:
-        low, high = point["interval"]
-        adds, stream, share = (point.get(k) for k in ("multiply_adds", "stream_rtf", "of_peak"))
+        low, high = point.interval
+        adds, stream, share = point.multiply_adds, point.stream_rtf, point.of_peak
         table.add_row(
-            escape(point["name"]),
-            f"{100 * point['error_rate']:.2f}",
+            escape(point.name),
+            f"{100 * point.error_rate:.2f}",
             f"{100 * low:.1f}-{100 * high:.1f}",
             "" if adds is None else f"{adds / 1e6:.1f}",
-            f"{point['rtf']:.4f}",
+            f"{point.rtf:.4f}",
             "" if stream is None else f"{stream:.4f}",
             "" if share is None else f"{100 * share:.1f}",
-            f"{max(point['latency_ms'], point['wait_ms']):.0f}",
-            f"{point['memory_mb']:.1f}",
+            f"{point.lag_ms:.0f}",
+            f"{point.memory_mb:.1f}",
         )
     console.print(table)
     for point in points:
-        console.print(f"{point['name']}: {_runs(point)}", markup=False, highlight=False)
+        console.print(f"{point.name}: {_runs(point)}", markup=False, highlight=False)
 
 
-def _runs(point: dict[str, Any]) -> str:
+def _runs(point: Point) -> str:
     """What runs, in a few words."""
     told = []
-    for number, stage in enumerate(point["stages"]):
-        last = number == len(point["stages"]) - 1
-        members = stage["members"]
+    for number, stage in enumerate(point.stages):
+        last = number == len(point.stages) - 1
+        members = stage.members
         name = members[0] if len(members) == 1 else f"{len(members)} members"
-        told.append(name if last else f"{name} until {stage['threshold']:.1%} sure")
-    chunks = f", in chunks of {point['chunk_ms']:g} ms" if point["chunk_ms"] else ""
+        told.append(name if last else f"{name} until {stage.threshold:.1%} sure")
+    chunks = f", in chunks of {point.chunk_ms:g} ms" if point.chunk_ms else ""
     return (", then ".join(told) or "everything") + chunks

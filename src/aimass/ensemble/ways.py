@@ -155,7 +155,7 @@ def _tried(
     judge = Judge(part, fitted, symbols, kind.metric, kind.language)
     whole = Way(
         method,
-        _among_all(fitted, members, len(outputs.names)),
+        among_all(fitted, members, len(outputs.names)),
         judge.rate(_held_out(part, method, symbols, judge)),
     )
     if len(members) == 1 or not spec.prune:
@@ -170,7 +170,7 @@ def _tried(
     pruned = reheated(part, replace(fitted, weights=selection.weights), symbols)
     fewer = Way(
         f"{method}, pruned",
-        _among_all(pruned, members, len(outputs.names)),
+        among_all(pruned, members, len(outputs.names)),
         rate,
         _of_all(selection, outputs.names, members),
     )
@@ -190,7 +190,7 @@ def _held_out(outputs: Outputs, method: Method, symbols: Symbols, judge: Judge) 
     return found
 
 
-def _among_all(part: Combination, members: Sequence[int], count: int) -> Combination:
+def among_all(part: Combination, members: Sequence[int], count: int) -> Combination:
     """A combination of some members as one of all; the others have the weight 0."""
     weights, heats = [0.0] * count, [1.0] * count
     for place, member in enumerate(members):

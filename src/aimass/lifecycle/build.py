@@ -41,6 +41,7 @@ from aimass.lifecycle.combine import Combined, Purpose, combine, part
 from aimass.lifecycle.dial import Dialled, dialled
 from aimass.lifecycle.distil import Student, students, teacher_of
 from aimass.lifecycle.due import keep_card
+from aimass.lifecycle.jobs import unplaced
 from aimass.lifecycle.joint import side_by_side
 from aimass.lifecycle.members import Job, inputs_of, snapshot_of, training_of
 from aimass.lifecycle.pack import (
@@ -53,10 +54,8 @@ from aimass.lifecycle.pack import (
 from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import Member, Scenario, read
 from aimass.lifecycle.stages import Stages
-from aimass.lifecycle.tracking import Tracking
 from aimass.lifecycle.workers import noted, train_members
 from aimass.registry import bundle as bundles
-from aimass.registry import pretrained
 from aimass.registry.massive import MemberModel, voice_of
 from aimass.registry.store import CANDIDATE, PRODUCTION, Published, Registry
 from aimass.runtime.dial import pick
@@ -324,17 +323,7 @@ def _unplaced(
     start = None if member.start_from is None else resolve(member.start_from, config)
     if start is not None:
         _refuse_unfit(member, start)
-    return Job(
-        plan,
-        member,
-        prepared,
-        scratch=Path(),
-        passes=stages.folder / "unfinished" / f"passes-{prepared.name}",
-        cache=config.home / "cache/features",
-        start=None if start is None else start.folder,
-        terms=None if start is None else f"{member.start_from}: {_licence(start)}",
-        tracking=Tracking(config.home, config.registry_url, plan.name),
-    )
+    return unplaced(plan, member, start, prepared, stages, config)
 
 
 def _refuse_unfit(member: Member, start: Model) -> None:
@@ -347,13 +336,6 @@ def _refuse_unfit(member: Member, start: Model) -> None:
             fix="See: aimass models list, or correct 'family'",
             param="members.start_from",
         )
-
-
-def _licence(start: Model) -> str:
-    """The licence of a model's weights."""
-    if start.kind == "bundle":
-        return bundles.load(start.folder).manifest.licences.get("weights", "unknown")
-    return pretrained.verify(start.folder).licence
 
 
 def _train(jobs: list[Job], stages: Stages, progress: Progress) -> tuple[Folders, Failures]:

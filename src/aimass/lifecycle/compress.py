@@ -277,7 +277,7 @@ def _find(
         jobs = {job.name: job for job in jobs_of(plan, prepared, stages, config)}
         learning = [str(one.name) for one in plan.students()] if plan.distil else []
         known = [*jobs, *learning]
-        if member is not None and member not in jobs and member in learning:
+        if member in learning and member not in jobs:
             teacher = teacher_of(plan, config)
             learners = jobs_of_students(plan, teacher, prepared, stages, config, progress)
             jobs = {job.name: job for job in learners}

@@ -14,7 +14,6 @@ from typing import Any
 
 from aimass import __version__
 from aimass.base.contract import Progress, Task, no_progress
-from aimass.base.digests import of_value
 from aimass.base.errors import RequestError
 from aimass.base.settings import Settings, settings
 from aimass.data.corpus import Corpus
@@ -25,9 +24,9 @@ from aimass.lifecycle.combine import Purpose, Sets, heard_by_all, kind_of
 from aimass.lifecycle.combine import part as member_of
 from aimass.lifecycle.curve import NUMBERS, PAGE, write_curve
 from aimass.lifecycle.due import pass_card_on
-from aimass.lifecycle.gather import DEV, TEST, Data, ensembles
+from aimass.lifecycle.gather import DEV, TEST, Data, ensembles, recordings_of
 from aimass.lifecycle.points import DialSpec, Trial, machine, measure_points, with_points
-from aimass.lifecycle.stages import Stages, fingerprint
+from aimass.lifecycle.stages import Stages
 from aimass.registry import bundle as bundles
 from aimass.registry.bundle import Bundle, load_member
 from aimass.registry.massive import MemberModel, digest_of, pretrained_member
@@ -95,7 +94,7 @@ def measure_dial(
     with ensembles(config) as stages:
         sets = data.sets()
         models = members_of(bundle, config.home)
-        purpose = _purpose(bundle, of_value([[s, fingerprint(c)] for s, c in sets.items()]))
+        purpose = _purpose(bundle, sets)
         heard = heard_by_all(purpose, models, sets, stages, progress)
         kind = kind_of(purpose, models)
         trial = measure_points(
@@ -146,7 +145,7 @@ def pack_dial(
     wish = wish or bundle.manifest.dial
     with ensembles(config) as stages:
         sets = data.sets()
-        purpose = _purpose(bundle, of_value([[s, fingerprint(c)] for s, c in sets.items()]))
+        purpose = _purpose(bundle, sets)
         everybody = {**models, **beside}
         heard = heard_by_all(purpose, everybody, sets, stages, progress)
         scratch = stages.scratch("dial", [bundle.digest, list(students), purpose.data])
@@ -283,10 +282,10 @@ def _bundle(reference: str, config: Settings) -> Bundle:
     )
 
 
-def _purpose(bundle: Bundle, data: str) -> Purpose:
+def _purpose(bundle: Bundle, sets: Sets) -> Purpose:
     manifest = bundle.manifest
     metric: Metric = next(metric for metric in METRICS if metric == manifest.metric)
-    return Purpose(manifest.name, manifest.task, manifest.language, metric, data)
+    return Purpose(manifest.name, manifest.task, manifest.language, metric, recordings_of(sets))
 
 
 def named_beside(

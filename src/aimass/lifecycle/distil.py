@@ -11,7 +11,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,15 @@ from aimass.evaluation.scorecard import read as read_card
 from aimass.evaluation.scorecard import write as write_card
 from aimass.lifecycle import said
 from aimass.lifecycle.due import keep_card
+from aimass.lifecycle.jobs import passes_of, unplaced
 from aimass.lifecycle.lesson import By, Lesson, opened, pinned
 from aimass.lifecycle.members import Job, inputs_of
 from aimass.lifecycle.pack import CARDS, card_of, export_member, metric_of, pack_member
 from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import Distil, Member, Scenario, load, parse, read
 from aimass.lifecycle.stages import Stages, fingerprint
-from aimass.lifecycle.tracking import Tracking
 from aimass.lifecycle.workers import train_members
 from aimass.registry import bundle as bundles
-from aimass.registry import pretrained
 from aimass.registry.store import CANDIDATE, PRODUCTION, Published, Registry
 from aimass.runtime.evaluate import evaluate
 from aimass.runtime.load import Model, resolve
@@ -120,13 +119,12 @@ def teacher_of(plan: Scenario, config: Settings) -> Model:
         RequestError: none is named, and nothing was built.
         UnknownModel: no model of the name.
     """
-    reference = plan.distil.teacher if plan.distil else None
+    if plan.distil and plan.distil.teacher is not None:
+        return resolve(plan.distil.teacher, config)
     registry = Registry(config.home, config.registry_url)
-    for alias in (PRODUCTION, CANDIDATE) if reference is None and registry.exists else ():
-        if reference is None and registry.resolve(plan.name, alias):
-            reference = f"{plan.name}@{alias}"
-    if reference is not None:
-        return resolve(reference, config)
+    for alias in (PRODUCTION, CANDIDATE):
+        if registry.exists and registry.resolve(plan.name, alias):
+            return resolve(f"{plan.name}@{alias}", config)
     raise RequestError(
         f"students of the scenario '{plan.name}', which names no teacher and was not built",
         expected="the name of a model, or a build of the scenario",
@@ -323,29 +321,8 @@ def _job(
     """What a student is trained from; the name that it is published under is its plan's."""
     name = f"{plan.name[: MOST_NAME - 1 - len(str(member.name))]}-{member.name}"
     start = None if member.start_from is None else resolve(member.start_from, config)
-    return Job(
-        plan.model_copy(update={"name": name}),
-        member,
-        prepared,
-        scratch=Path(),
-        passes=passes_of(prepared, stages),
-        cache=config.home / "cache/features",
-        start=None if start is None else start.folder,
-        terms=None if start is None else f"{member.start_from}: {_licence(start)}",
-        tracking=Tracking(config.home, config.registry_url, name),
-        lesson=lesson,
-    )
-
-
-def passes_of(prepared: Path, stages: Stages) -> Path:
-    """Where the augmented passes that students share stand while they are trained."""
-    return stages.folder / "unfinished" / f"passes-{prepared.name}"
-
-
-def _licence(start: Model) -> str:
-    if start.kind == "bundle":
-        return bundles.load(start.folder).manifest.licences.get("weights", "unknown")
-    return pretrained.verify(start.folder).licence
+    named = plan.model_copy(update={"name": name})
+    return replace(unplaced(named, member, start, prepared, stages, config), lesson=lesson)
 
 
 def _trained(jobs: Sequence[Job], stages: Stages, progress: Progress) -> list[Path]:

@@ -58,7 +58,7 @@ def gaps(tried: Sequence[Tried]) -> list[Gap]:
     found = []
     for left, right in pairwise(kept):
         drop = (left.error - right.error) / (kept[0].error - kept[-1].error)
-        inside = sorted((t for t in tried if left.cost < t.cost < right.cost), key=_cost)
+        inside = sorted((t for t in tried if left.cost < t.cost < right.cost), key=lambda t: t.cost)
         for one, other in pairwise([left, *inside, right]):
             width = log(other.cost / one.cost) / log(kept[-1].cost / kept[0].cost)
             found.append(Gap(one, other, width * drop))
@@ -75,7 +75,3 @@ def middle(gap: Gap, tried: Sequence[Tried]) -> Iterator[Size]:
         own = sorted((log(t.cost), log(t.size[1])) for t in tried if t.size[0] == family)
         costs, sizes = zip(*own, strict=True)
         yield family, round(exp(np.interp(wanted, costs, sizes)))
-
-
-def _cost(one: Tried) -> int:
-    return one.cost

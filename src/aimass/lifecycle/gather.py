@@ -316,6 +316,11 @@ def _members(
     return models_of(references, config), None
 
 
+def recordings_of(sets: Mapping[str, Corpus]) -> str:
+    """The digest that names recordings among the inputs of stages."""
+    return of_value([[split, fingerprint(corpus)] for split, corpus in sets.items()])
+
+
 def _purpose(name: str, models: Mapping[str, MemberModel], sets: Mapping[str, Corpus]) -> Purpose:
     """What the members say of themselves; of models of others, what the data says."""
     own = [model.manifest for model in models.values() if isinstance(model, Bundle)]
@@ -325,13 +330,12 @@ def _purpose(name: str, models: Mapping[str, MemberModel], sets: Mapping[str, Co
         for language, _ in Counter(clip.language for clip in clips).most_common()
         if language and LANGUAGE.fullmatch(language)
     ]
-    data = of_value([[split, fingerprint(corpus)] for split, corpus in sets.items()])
     return Purpose(
         name,
         own[0].task if own else Task.TRANSCRIBE,
         "+".join(dict.fromkeys(languages)) or "en",
         own[0].metric if own else _metric(sets[DEV]),  # type: ignore[arg-type]  # a bundle's
-        data,
+        recordings_of(sets),
     )
 
 

@@ -360,7 +360,7 @@ def _told(
             "of_peak": 2 * (point.multiply_adds or 0) / rtf / peak() if counted else None,
             "stream_rtf": clock.stream_rtf,
             "wait_ms": clock.wait_ms,
-            "latency_ms": max(_behind_ms(models[name]) for name in first) + point.chunk_ms,
+            "latency_ms": max(_behind_ms(models[name]) for name in first),
             "memory_mb": sum(memory[name] for name in members),
         }
     )

@@ -28,12 +28,12 @@ from aimass.lifecycle.distil import (
     Student,
     jobs_of_students,
     make,
-    passes_of,
     planned,
     publish,
     teacher_of,
 )
 from aimass.lifecycle.gaps import Gap, Size, Tried, front, gaps, middle
+from aimass.lifecycle.jobs import passes_of
 from aimass.lifecycle.members import inputs_of
 from aimass.lifecycle.prepare import prepare, spoken
 from aimass.lifecycle.scenario import Member, Scenario
